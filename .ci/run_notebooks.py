@@ -1,0 +1,81 @@
+#!/usr/bin/env python
+"""Run notebooks top to bottom, each in a fresh kernel, as a reader would.
+
+    .ci/run_notebooks.py                       every notebook, without its slow, cuda and eval: false cells
+    .ci/run_notebooks.py --store 03 04         run these with their slow cells too and store the outputs
+"""
+import argparse, json, os, re, sys, time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def directives(cell):
+    "The names of a cell's `#|` lines; `eval: false` counts as one."
+    found = re.findall(r'^#\|\s*(.+?)\s*$', cell.source, re.M) if cell.cell_type == 'code' else []
+    return {d.split()[0].rstrip(':') if not d.startswith('eval') else d.replace(' ', '') for d in found}
+
+
+def run(path, skip, store):
+    "Run one notebook without the cells flagged in `skip`; return (path, seconds, cells run, error)."
+    nb = nbformat.read(path, as_version=4)
+    cells, start = nb.cells, time.time()
+    nb.cells = [c for c in cells if not (directives(c) & skip)]
+    client = NotebookClient(nb, timeout=1200, kernel_name='python3', resources={'metadata': {'path': str(path.parent)}},
+                            extra_arguments=['--IPKernelApp.log_level=ERROR'])
+    error = None
+    try: client.execute()
+    except CellExecutionError as e: error = re.sub(r'\x1b\[[0-9;]*m', '', str(e))
+    n = sum(c.cell_type == 'code' for c in nb.cells)
+    if store and not error:
+        nb.cells = cells
+        tidy(nb)
+        path.write_text(json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + '\n')
+    return path, time.time() - start, n, error
+
+
+def tidy(nb):
+    "Leave in the outputs what a reader needs: no counts, times, kernel names; streams joined."
+    for c in nb.cells:
+        c.metadata = {}
+        if c.cell_type == 'code':
+            c.execution_count = None
+            for o in c.outputs:
+                if 'execution_count' in o: o['execution_count'] = None
+                o.pop('transient', None)
+        c.source = c.source.splitlines(keepends=True)
+        for o in c.get('outputs', []):
+            if 'text' in o: o['text'] = ''.join(o['text']).splitlines(keepends=True)
+            for k, v in o.get('data', {}).items():
+                if isinstance(v, str) and k.startswith('text/'): o['data'][k] = v.splitlines(keepends=True)
+    nb.metadata = {'kernelspec': {'display_name': 'python3', 'language': 'python', 'name': 'python3'}}
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('names', nargs='*', help='numbers or stems; default: all')
+    p.add_argument('--store', action='store_true', help='run slow cells too and store the outputs in the notebook')
+    p.add_argument('--workers', type=int, default=2)
+    p.add_argument('--nbs', type=Path, default=ROOT/'nbs')
+    args = p.parse_args()
+    paths = [q for q in sorted(args.nbs.glob('[0-9]*.ipynb')) if q.stem.startswith(tuple(args.names) or '')]
+    if not paths: sys.exit('no notebook found')
+    os.environ.update(TQDM_DISABLE='1', OMP_NUM_THREADS=os.environ.get('OMP_NUM_THREADS', '1'))
+    if args.store: os.environ['PYTHONWARNINGS'] = 'ignore::FutureWarning,ignore::DeprecationWarning'
+    os.environ['PYTHONPATH'] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
+    skip = {'eval:false', 'cuda'} | (set() if args.store else {'slow'})
+    failed = 0
+    with ThreadPoolExecutor(args.workers) as pool:
+        for path, seconds, n, error in pool.map(lambda q: run(q, skip, args.store), paths):
+            print(f'{path.name}: {n} code cells in {seconds:.0f} s, {"FAILED" if error else "ok"}', flush=True)
+            if error: failed += 1; print(error, file=sys.stderr, flush=True)
+    print(f'{len(paths) - failed} passed, {failed} failed')
+    sys.exit(bool(failed))
+
+
+if __name__ == '__main__': main()
