@@ -26,7 +26,8 @@ def run(path, skip, store):
     nb = nbformat.read(path, as_version=4)
     cells, start = nb.cells, time.time()
     nb.cells = [c for c in cells if not (directives(c) & skip)]
-    client = NotebookClient(nb, timeout=1200, kernel_name='python3', resources={'metadata': {'path': str(path.parent)}},
+    client = NotebookClient(nb, timeout=1200, kernel_name='python3', coalesce_streams=True,
+                            resources={'metadata': {'path': str(path.parent)}},
                             extra_arguments=['--IPKernelApp.log_level=ERROR'])
     error = None
     try: client.execute()

@@ -1,0 +1,95 @@
+#!/usr/bin/env python
+"""Write the badges and links of this project from settings.ini's user, repo and branch.
+
+    .ci/links.py             rewrite them in nbs/*.ipynb, *.md and *.cff
+    .ci/links.py --check     write nothing; name file and line of each that differs, exit 1 if any does
+"""
+import argparse, json, re, sys
+from configparser import ConfigParser
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SVG = 'https://colab.research.google.com/assets/colab-badge.svg'
+OWN_NB = r'colab\.research\.google\.com/github/[\w.-]+/([\w.-]+)/blob/[^/\s]+/nbs/(\d\d_\w+)\.ipynb'
+
+
+def settings():
+    "The `[DEFAULT]` section of settings.ini."
+    cfg = ConfigParser(delimiters=['='])
+    cfg.read(ROOT/'settings.ini', encoding='utf-8')
+    return cfg['DEFAULT']
+
+
+class Links:
+    "What this project's links should be, and how to mend one that differs."
+    def __init__(self, cfg, stems, texts):
+        self.user, self.repo, self.branch, self.lib = (cfg[k] for k in ('user', 'repo', 'branch', 'lib_name'))
+        badges = {m[1] for t in texts for m in re.finditer(OWN_NB, t) if m[2] in stems}
+        ours = '|'.join(map(re.escape, sorted(badges | {self.repo, self.lib}, key=len, reverse=True)))
+        self.link = re.compile(r'(?P<host>(?:github|raw\.githubusercontent|colab\.research\.google)\.com/(?:github/)?)'
+                               rf'[\w.-]+/(?:{ours})(?![\w-])(?P<kind>/(?:blob|tree|raw|edit)/[^/\s]+)?')
+        self.site = re.compile(rf'[\w-]+\.github\.io/(?:{ours})(?![\w-])')
+        self.install = re.compile(rf'({self.lib}(?:\[\w+\])? @ git\+https://github\.com/)[\w.-]+/[\w-]+')
+
+    def badge_url(self, stem):
+        "The address of notebook `stem` on Colab."
+        return f'https://colab.research.google.com/github/{self.user}/{self.repo}/blob/{self.branch}/nbs/{stem}.ipynb'
+
+    def badge(self, stem):
+        "The markdown of the badge of notebook `stem`."
+        return f'[![Open in Colab]({SVG})]({self.badge_url(stem)})'
+
+    def mend(self, line, stem=None):
+        "`line` with this project's links as they should be; a badge in notebook `stem` points at that notebook."
+        def address(m):
+            kind = f'/{m["kind"].split("/")[1]}/{self.branch}' if m['kind'] else ''
+            return f'{m["host"]}{self.user}/{self.repo}{kind}'
+        line = self.install.sub(rf'\g<1>{self.user}/{self.repo}', self.link.sub(address, line))
+        line = self.site.sub(f'{self.user}.github.io/{self.repo}', line)
+        if stem and SVG in line: line = re.sub(r'\(https://colab[^)]*?\.ipynb\)', f'({self.badge_url(stem)})', line)
+        return line
+
+
+def missing(links, stems, texts):
+    "What no rewriting can mend: badges and set-up cells that are not there, badges for no notebook."
+    for path, text in texts.items():
+        if path.suffix == '.ipynb':
+            cells = json.loads(text)['cells']
+            first = next((''.join(c['source']) for c in cells if c['cell_type'] == 'markdown'), '')
+            if links.badge(path.stem) not in first:
+                yield f'{path}:1: no badge in the first markdown cell; put there {links.badge(path.stem)}'
+            if f'{links.lib}[course] @ git+https://github.com/{links.user}/{links.repo}' not in text:
+                yield f'{path}:1: no Colab set-up cell that installs {links.lib}[course] @ git+https://github.com/…'
+        for n, line in enumerate(text.splitlines(), 1):
+            for m in re.finditer(OWN_NB, line):
+                if m[1] == links.repo and m[2] not in stems: yield f'{path}:{n}: there is no notebook {m[2]}.ipynb'
+    readme = texts.get(Path('README.md'), '')
+    for stem in sorted(stems):
+        if links.badge_url(stem) not in readme: yield f'README.md:1: no badge for {stem}'
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('--check', action='store_true', help='write nothing, exit 1 if a link differs')
+    check = p.parse_args().check
+    notebooks = sorted((ROOT/'nbs').glob('[0-9]*.ipynb'))
+    stems = {q.stem for q in notebooks}
+    paths = [*notebooks, *sorted(ROOT.glob('*.md')), *sorted(ROOT.glob('*.cff'))]
+    texts = {q.relative_to(ROOT): q.read_bytes().decode() for q in paths}
+    links, n_differ = Links(settings(), stems, texts.values()), 0
+    for path, text in texts.items():
+        lines = text.splitlines(keepends=True)
+        mended = [links.mend(line, path.stem if path.suffix == '.ipynb' else None) for line in lines]
+        for n, (old, new) in enumerate(zip(lines, mended), 1):
+            if old == new: continue
+            n_differ += 1
+            print(f'{path}:{n}: {"should be" if check else "now"} {new.strip()[:300]}')
+        texts[path] = ''.join(mended)
+        if not check and mended != lines: (ROOT/path).write_bytes(texts[path].encode())
+    problems = list(missing(links, stems, texts))
+    print(*problems, f'links: {len(texts)} files, {n_differ} lines {"differ" if check else "rewritten"}, '
+          f'{len(problems)} problems', sep='\n')
+    sys.exit(bool(problems or (check and n_differ)))
+
+
+if __name__ == '__main__': main()
