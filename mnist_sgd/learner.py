@@ -315,7 +315,8 @@ def _plot_lr_find(found):
     ax.axvline(found.suggestion, color='grey', ls='--', label=f'suggestion {found.suggestion:.2g}')
     ax.set(xlabel='learning rate', ylabel='loss')
     ax.legend()
-    alt_text(f'Loss against learning rate: flat, falling, rising; the suggestion is {found.suggestion:.2g}', ax.figure)
+    alt_text(f'Loss against learning rate from {found.lrs[0]:.0e} to {found.lrs[-1]:.2g}, lowest at '
+             f'{found.suggestion*10:.2g}; the suggestion is {found.suggestion:.2g}', ax.figure)
 
 Learner.lr_find = _lr_find
 
