@@ -68,12 +68,13 @@ def confusion_matrix(
 def plot_confusion_matrix(
     matrix: torch.Tensor, # counts as from `confusion_matrix`
     names: list = None, # a name for each class; None: 0, 1, 2, …
-    figsize: tuple = (4.2, 3.6), # inches
+    ax: plt.Axes = None, # where to draw; None: a new figure
+    figsize: tuple = (4.2, 3.6), # inches, for a new figure
 ) -> plt.Axes: # the axes drawn on
     "Draw a confusion matrix: counts in every field, mistakes shaded, the darker the more."
     n = len(matrix)
     names = range(n) if names is None else names
-    ax = plt.subplots(figsize=figsize)[1]
+    ax = ax or plt.subplots(figsize=figsize)[1]
     wrong = matrix.clone().fill_diagonal_(0)
     ax.imshow(wrong, cmap='Greys')
     for i in range(n):
@@ -82,7 +83,9 @@ def plot_confusion_matrix(
                                      color='white' if wrong[i, j] > wrong.max()*.6 else 'black')
     ax.set(xticks=range(n), yticks=range(n), xticklabels=names, yticklabels=names, xlabel='answer', ylabel='true digit')
     ax.grid(False)
-    alt_text(f'Confusion matrix: {int(matrix.diag().sum())} of {int(matrix.sum())} on the diagonal', ax.figure)
+    worst = [f'{names[i//n]} as {names[i%n]} {int(v)} times' for v, i in zip(*wrong.flatten().topk(min(3, n*n)))]
+    alt_text(f'Confusion matrix: {int(matrix.diag().sum())} of {int(matrix.sum())} on the diagonal; most often wrong: '
+             + ', '.join(worst), ax.figure)
     return ax
 
 # %% ../nbs/06_full_mnist.ipynb #22b7b8cb

@@ -30,9 +30,9 @@ def _column(values):
 
 def _columns(dataset):
     "Collate a whole data set: a list of columns, and whether its items are tuples."
+    if len(dataset) == 0: raise ValueError('the data set has 0 items, wanted at least 1')
     if hasattr(dataset, 'tensors'): return list(dataset.tensors), True   # torch's TensorDataset
     items = [dataset[i] for i in range(len(dataset))]
-    if not items: raise ValueError('the data set has 0 items, wanted at least 1')
     if not isinstance(items[0], (tuple, list)): return [_column(items)], False
     lengths = {len(item) for item in items}
     if len(lengths) > 1: raise ValueError(f'items have {min(lengths)} and {max(lengths)} parts: give each the same')
@@ -40,7 +40,7 @@ def _columns(dataset):
 
 # %% ../nbs/04_learner.ipynb #c16fd3b2
 class DataLoader:
-    "Go through a data set in batches; takes fastai's arguments. Items are read once, when the loader is made."
+    "Go through a data set in batches, called as fastai's in the book. Items are read once, when the loader is made."
     def __init__(self,
                  dataset, # sequence of items: (x, y) pairs, tensors, numbers; a list, a range, a TensorDataset
                  bs: int = 64, # items in a batch, at least 1
@@ -48,10 +48,12 @@ class DataLoader:
                  drop_last: bool = False, # leave out a last batch shorter than bs?
                  device: torch.device = None, # where the tensors are kept; None: where they are
                  batch_size: int = None): # another name for bs
-        self.dataset, self.bs, self.shuffle, self.drop_last = dataset, batch_size or bs, shuffle, drop_last
+        self.dataset, self.shuffle, self.drop_last = dataset, shuffle, drop_last
+        self.bs = bs if batch_size is None else batch_size
         if self.bs < 1: raise ValueError(f'bs is {self.bs}, wanted at least 1')
         self.columns, self.paired = _columns(dataset)
         self.n = len(self.columns[0])
+        if len(self) == 0: raise ValueError(f'{self.n} items give 0 batches of {self.bs}: a smaller bs, or drop_last=False')
         self.to(device)
 
     def to(self, device):
@@ -90,7 +92,8 @@ class DataLoaders:
         if len(loaders) < 2: raise ValueError(f'got {len(loaders)} loaders, wanted 2: training and validation')
         self.loaders, self.train, self.valid = loaders, loaders[0], loaders[1]
         if device is not None:
-            for dl in loaders: dl.to(device)
+            for dl in loaders:
+                if hasattr(dl, 'to'): dl.to(device)
         self.device = getattr(self.train, 'device', None)
 
     def __getitem__(self, i): return self.loaders[i]
@@ -107,16 +110,18 @@ class SGD(BasicOptim):
                  lr: float, # learning rate
                  mom: float = 0.): # how much of the past is kept, in [0,1); 0: plain SGD
         super().__init__(params, lr)
+        if not 0 <= mom < 1: raise ValueError(f'mom is {mom}, wanted 0 or more and less than 1')
         self.mom, self.sums = mom, [None]*len(self.params)
 
     def step(self):
         "Move each parameter along the faded sum of its gradients."
-        if self.mom:
+        if not self.mom: return super().step()
+        with torch.no_grad():
             for i, p in enumerate(self.params):
                 if p.grad is None: continue
-                if self.sums[i] is not None: p.grad += self.mom*self.sums[i]
-                self.sums[i] = p.grad.clone()
-        super().step()
+                if self.sums[i] is None: self.sums[i] = p.grad.clone()
+                else: self.sums[i].mul_(self.mom).add_(p.grad)
+                p -= self.lr*self.sums[i]
 
 # %% ../nbs/04_learner.ipynb #5739bd77
 class Recorder:
@@ -149,12 +154,14 @@ class Recorder:
         if with_valid: ax.plot([i - 1 for i in self.iters], [row[1] for row in self.values], 'o--', label='valid')
         ax.set(xlabel='batch', ylabel='loss')
         ax.legend()
-        alt_text(f'Training loss over {len(self.losses)} batches, ending at {float(self.losses[-1]):.3f}', ax.figure)
+        ends = f'from {float(self.losses[0]):.3f} to {float(self.losses[-1]):.3f}'
+        valid = f'; validation loss ends at {self.values[-1][1]:.3f}' if with_valid and self.values else ''
+        alt_text(f'Training loss over {len(self.losses)} batches, {ends}{valid}', ax.figure)
         return ax
 
 # %% ../nbs/04_learner.ipynb #a3a5f1e4
 class Learner:
-    "Train a model on `dls` with `opt_func`, measure it, and record both; arguments and results as fastai's."
+    "Train a model on `dls` with `opt_func`, measure it, and record both; called as fastai's in the book."
     def __init__(self,
                  dls, # `DataLoaders`, or any object with `train` and `valid`
                  model, # a module that maps xb to predictions
@@ -203,7 +210,7 @@ class Learner:
         if getattr(self.dls, 'device', None) is not None: self.model.to(self.dls.device)
         self.opt = self.opt or self.opt_func(self.model.parameters(), lr=self.lr)
         self.set_lr(self.lr if lr is None else lr)
-        self.recorder.start(['train_loss', 'valid_loss'] + [m.__name__ for m in self.metrics])
+        self.recorder.start(['train_loss', 'valid_loss'] + [getattr(m, '__name__', 'metric') for m in self.metrics])
         _check_shapes(self.model, self.loss_func, self.dls.train)
         self._call('before_fit')
 
@@ -288,6 +295,7 @@ def _lr_find(self,
         probe = Learner(self.dls, copy.deepcopy(self.model), self.loss_func, self.opt_func, verbose=False)
         probe._prepare(start_lr)
         lrs, losses = _rising(probe, start_lr, end_lr, num_it)
+    if not losses: raise ValueError(f'0 of {num_it} steps gave a finite loss: look at the model and the data first')
     found = LRFind(lrs[losses.index(min(losses))]/10, lrs, losses)
     if show_plot: _plot_lr_find(found)
     return found
@@ -323,16 +331,17 @@ Learner.lr_find = _lr_find
 # %% ../nbs/04_learner.ipynb #916d4a67
 def _save(self,
           file: str|Path, # path; '.safetensors' is added where it is missing
-          metadata: dict = None, # texts by name, kept in the file
+          metadata: dict = None, # names and values, kept in the file as texts
           ) -> Path: # path written
     "Save the model's weights; an older file is replaced in one stroke or not at all."
-    from safetensors.torch import save_file
+    from safetensors.torch import save
     file = Path(file)
     if file.suffix != '.safetensors': file = file.with_name(file.name + '.safetensors')
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f'.{file.name}.{os.getpid()}.part')
     try:
-        save_file({k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}, part, metadata)
+        state = {k: v.detach().cpu().clone().contiguous() for k, v in self.model.state_dict().items()}
+        part.write_bytes(save(state, {k: str(v) for k, v in (metadata or {}).items()}))
         os.replace(part, file)
     except OSError as e: raise OSError(f'cannot write {file} ({e}): the old file, if any, is as it was') from e
     finally: part.unlink(missing_ok=True)

@@ -25,17 +25,20 @@ def sigmoid(
     return 1/(1 + torch.exp(-x))
 
 # %% ../nbs/03_linear_learner.ipynb #79fc5c04
-def _same_shape(preds, targs):
+def _check(preds, targs):
+    "Refuse targets that do not fit the predictions one by one, or are no answers to a yes-or-no question."
     if preds.shape != targs.shape:
         raise ValueError(f'preds has shape {tuple(preds.shape)}, targs {tuple(targs.shape)}: make them the same, one '
                          'target for each prediction; targs[:, None] adds an axis')
+    if ((targs != 0) & (targs != 1)).any():
+        raise ValueError(f'targs run from {targs.min():g} to {targs.max():g}, wanted 0 and 1 alone: 1 for a three')
 
 def mnist_loss(
     preds: torch.Tensor, # raw output of the model, float (n,1); above 0 says "three"
     targs: torch.Tensor, # 1 for a three, 0 for a seven; the shape of preds
 ) -> torch.Tensor: # scalar in [0,1], the mean distance of sigmoid(preds) from targs
-    "Measure how far predictions are from two-class labels; raises `ValueError` if the shapes differ."
-    _same_shape(preds, targs)
+    "Measure how far predictions are from two-class labels; raises `ValueError` if the shapes differ or a label is not 0 or 1."
+    _check(preds, targs)
     probs = sigmoid(preds)
     return torch.where(targs == 1, 1 - probs, probs).mean()
 
@@ -56,9 +59,9 @@ def batch_accuracy(
     preds: torch.Tensor, # raw output of the model, float (n,1); above 0 (sigmoid above one half) says "three"
     targs: torch.Tensor, # 1 or 0, the shape of preds
 ) -> torch.Tensor: # scalar in [0,1], the share of right answers
-    "Measure how often two-class predictions are right; raises `ValueError` if the shapes differ."
-    _same_shape(preds, targs)
-    return ((preds > 0) == (targs == 1)).float().mean()
+    "Measure how often two-class predictions are right; raises `ValueError` if the shapes differ or a label is not 0 or 1."
+    _check(preds, targs)
+    return torch.where(targs == 1, preds > 0, preds <= 0).float().mean()   # no number (nan) is a wrong answer
 
 # %% ../nbs/03_linear_learner.ipynb #f4d4a527
 def validate_epoch(

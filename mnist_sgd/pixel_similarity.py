@@ -57,6 +57,7 @@ def class_means(
         raise ValueError(f'labels of shape {tuple(y.shape)} for images of shape '
                          f'{tuple(imgs.shape)}: want one label an image, shape ({len(imgs)},)')
     if y.is_floating_point(): raise ValueError(f'labels are {y.dtype}: make them int64')
+    if not imgs.is_floating_point(): raise ValueError(f'images are {imgs.dtype}: make them float, imgs.float()/255')
     seen = y.unique().tolist()
     if seen != list(range(n_classes)):
         raise ValueError(f'labels found are {seen}, wanted each of 0 to {n_classes - 1} at least '

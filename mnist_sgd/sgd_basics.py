@@ -60,16 +60,19 @@ def plot_function(
 def numerical_gradient(
     f,  # function of a tensor like x that returns a single number
     x: torch.Tensor,  # where to take the gradient, float (float64 recommended), any shape
-    eps: float = None,  # step to either side, > 0; None: cube root of the dtype's precision
+    eps: float = None,  # step to either side, > 0; None: cube root of the dtype's precision, times |x| above 1
 ) -> torch.Tensor:  # slope for each element, dtype and shape of x
-    "Estimate the gradient of f at x by central differences (f(x+eps) - f(x-eps)) / (2 eps)."
+    "Estimate the gradient of f at x by central differences (f(x+eps) - f(x-eps)) / (2 eps); holds n² numbers."
     if not x.is_floating_point():
         raise ValueError(f'x is {x.dtype} and cannot be moved by a small step: use x.double()')
-    if eps is None: eps = torch.finfo(x.dtype).eps ** (1 / 3)   # Numerical Recipes, section 5.7
-    if not eps > 0: raise ValueError(f'eps is {eps}: it has to be greater than 0')
+    if eps is not None and not eps > 0: raise ValueError(f'eps is {eps}: it has to be greater than 0')
     x, n = x.detach(), x.numel()
-    steps = eps * torch.eye(n, dtype=x.dtype, device=x.device).view(n, *x.shape)
-    slopes = [(f(x + s) - f(x - s)).item() / (2 * eps) for s in steps]
+    size = x.abs().clamp_min(1).flatten() * torch.finfo(x.dtype).eps ** (1 / 3)   # Numerical Recipes, section 5.7
+    if eps is not None: size = torch.full_like(size, eps)
+    if (x.flatten() + size == x.flatten()).any():
+        raise ValueError(f'a step of {eps} is lost beside x of {x.abs().max():.3g} in {x.dtype}: take a larger eps')
+    steps = torch.diag(size).view(n, *x.shape)
+    slopes = [(f(x + s) - f(x - s)).item() / (2 * h.item()) for s, h in zip(steps, size)]
     return torch.tensor(slopes, dtype=x.dtype, device=x.device).view(x.shape)
 
 # %% ../nbs/02_sgd_basics.ipynb #9d107407
