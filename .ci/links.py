@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Write the badges and links of this project from settings.ini's user, repo and branch.
 
-    .ci/links.py             rewrite them in nbs/*.ipynb, *.md and *.cff
+    .ci/links.py             rewrite them in nbs/*.ipynb, exercises/*.ipynb, *.md and *.cff
     .ci/links.py --check     write nothing; name file and line of each that differs, exit 1 if any does
 """
 import argparse, json, re, sys
@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SVG = 'https://colab.research.google.com/assets/colab-badge.svg'
-OWN_NB = r'colab\.research\.google\.com/github/[\w.-]+/([\w.-]+)/blob/[^/\s]+/nbs/(\d\d_\w+)\.ipynb'
+OWN_NB = r'colab\.research\.google\.com/github/[\w.-]+/([\w.-]+)/blob/[^/\s]+/(?:nbs|exercises)/(\w+)\.ipynb'
 
 
 def settings():
@@ -31,22 +31,22 @@ class Links:
         self.site = re.compile(rf'[\w-]+\.github\.io/(?:{ours})(?![\w-])')
         self.install = re.compile(rf'({self.lib}(?:\[\w+\])? @ git\+https://github\.com/)[\w.-]+/[\w-]+')
 
-    def badge_url(self, stem):
-        "The address of notebook `stem` on Colab."
-        return f'https://colab.research.google.com/github/{self.user}/{self.repo}/blob/{self.branch}/nbs/{stem}.ipynb'
+    def badge_url(self, path):
+        "The address on Colab of the notebook at `path`, relative to the project."
+        return f'https://colab.research.google.com/github/{self.user}/{self.repo}/blob/{self.branch}/{path.as_posix()}'
 
-    def badge(self, stem):
-        "The markdown of the badge of notebook `stem`."
-        return f'[![Open in Colab]({SVG})]({self.badge_url(stem)})'
+    def badge(self, path):
+        "The markdown of the badge of the notebook at `path`."
+        return f'[![Open in Colab]({SVG})]({self.badge_url(path)})'
 
-    def mend(self, line, stem=None):
-        "`line` with this project's links as they should be; a badge in notebook `stem` points at that notebook."
+    def mend(self, line, notebook=None):
+        "`line` with this project's links as they should be; a badge in a notebook points at its own path."
         def address(m):
             kind = f'/{m["kind"].split("/")[1]}/{self.branch}' if m['kind'] else ''
             return f'{m["host"]}{self.user}/{self.repo}{kind}'
         line = self.install.sub(rf'\g<1>{self.user}/{self.repo}', self.link.sub(address, line))
         line = self.site.sub(f'{self.user}.github.io/{self.repo}', line)
-        if stem and SVG in line: line = re.sub(r'\(https://colab[^)]*?\.ipynb\)', f'({self.badge_url(stem)})', line)
+        if notebook and SVG in line: line = re.sub(r'\(https://colab[^)]*?\.ipynb\)', f'({self.badge_url(notebook)})', line)
         return line
 
 
@@ -56,30 +56,30 @@ def missing(links, stems, texts):
         if path.suffix == '.ipynb':
             cells = json.loads(text)['cells']
             first = next((''.join(c['source']) for c in cells if c['cell_type'] == 'markdown'), '')
-            if links.badge(path.stem) not in first:
-                yield f'{path}:1: no badge in the first markdown cell; put there {links.badge(path.stem)}'
+            if links.badge(path) not in first:
+                yield f'{path}:1: no badge in the first markdown cell; put there {links.badge(path)}'
             if f'{links.lib}[course] @ git+https://github.com/{links.user}/{links.repo}' not in text:
                 yield f'{path}:1: no Colab set-up cell that installs {links.lib}[course] @ git+https://github.com/…'
         for n, line in enumerate(text.splitlines(), 1):
             for m in re.finditer(OWN_NB, line):
                 if m[1] == links.repo and m[2] not in stems: yield f'{path}:{n}: there is no notebook {m[2]}.ipynb'
     readme = texts.get(Path('README.md'), '')
-    for stem in sorted(stems):
-        if links.badge_url(stem) not in readme: yield f'README.md:1: no badge for {stem}'
+    for path in texts:
+        if path.parts[0] == 'nbs' and links.badge_url(path) not in readme: yield f'README.md:1: no badge for {path.stem}'
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--check', action='store_true', help='write nothing, exit 1 if a link differs')
     check = p.parse_args().check
-    notebooks = sorted((ROOT/'nbs').glob('[0-9]*.ipynb'))
+    notebooks = [*sorted((ROOT/'nbs').glob('[0-9]*.ipynb')), *sorted((ROOT/'exercises').glob('*.ipynb'))]
     stems = {q.stem for q in notebooks}
     paths = [*notebooks, *sorted(ROOT.glob('*.md')), *sorted(ROOT.glob('*.cff'))]
     texts = {q.relative_to(ROOT): q.read_bytes().decode() for q in paths}
     links, n_differ = Links(settings(), stems, texts.values()), 0
     for path, text in texts.items():
         lines = text.splitlines(keepends=True)
-        mended = [links.mend(line, path.stem if path.suffix == '.ipynb' else None) for line in lines]
+        mended = [links.mend(line, path if path.suffix == '.ipynb' else None) for line in lines]
         for n, (old, new) in enumerate(zip(lines, mended), 1):
             if old == new: continue
             n_differ += 1

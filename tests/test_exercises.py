@@ -1,0 +1,456 @@
+"""The graders of the exercises: every one is tried on stubs, on wrong answers, on code that breaks, and on right answers."""
+import importlib.util, json, re, shutil, socket, subprocess, sys, threading
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from mnist_sgd import exercises, full_mnist, learner, linear_learner, pixel_similarity, sgd_basics, simple_net
+from mnist_sgd.data import load_mnist
+from mnist_sgd.exercises import EXERCISES, QUESTIONS, RESULTS, CheckFailed, exercise, question, summary
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT/'tests'))
+from exercise_answers import ANSWERS  # noqa: E402
+
+NAMES = list(EXERCISES)
+SOLUTIONS = exercises._solutions()
+TRAIN = '\n(x, y), _ = load()\ntorch.manual_seed(0)\nmy_model.net = train_my_model(x, y)\n'
+COUNTS = {}
+
+
+def load_source(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+make_exercises = load_source(ROOT/'.ci'/'make_exercises.py')
+
+
+def count(what): COUNTS[what] = COUNTS.get(what, 0) + 1
+
+
+class Report:
+    "Prints at the end what was tried."
+    def pytest_terminal_summary(self, terminalreporter):
+        terminalreporter.section('exercises')
+        for what, n in COUNTS.items(): terminalreporter.line(f'{n:5} {what}')
+
+
+@pytest.fixture(scope='session', autouse=True)
+def report(request):
+    request.config.pluginmanager.register(Report())
+
+
+@pytest.fixture(autouse=True)
+def plain_and_quick(monkeypatch):
+    "No colour; the images are read once."
+    monkeypatch.setenv('NO_COLOR', '1')
+    monkeypatch.setattr(exercises, 'load_mnist', quick_load)
+
+
+quick_load = lru_cache(load_mnist)
+
+
+@lru_cache(maxsize=None)
+def notebook(name, source):
+    "Names of a notebook in which the cell was run: {name: object}."
+    names = {'torch': torch, 'nn': torch.nn, 'F': torch.nn.functional, 'plt': exercises.plt, 'load': quick_load,
+             'exercise': exercise, '__name__': '__main__'}
+    exec(source + (TRAIN if source is SOLUTIONS.get('my_model') else ''), names)
+    return names
+
+
+def check(name, source, **kwargs):
+    "Check the object that a cell makes, found by its name as in a notebook."
+    names = {**notebook(name, source), 'kwargs': kwargs}
+    exec(f'result = exercise({name!r}).check(**kwargs)', names)
+    return names['result']
+
+
+# every exercise
+
+def test_there_are_enough():
+    assert len(NAMES) >= 30 and set(NAMES) == set(ANSWERS) == set(SOLUTIONS)
+    assert all(len(wrong) >= 2 and len(right) >= 1 for wrong, right in ANSWERS.values())
+    assert all(e.hints and e.chapter in range(1, 7) for e in EXERCISES.values())
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_untouched_stub(name):
+    count('exercises')
+    result = check(name, exercises.learner_cell(SOLUTIONS[name]))
+    assert result.status == 'not yet tried' and not result, result
+    assert exercise(name).check(...).status == 'not yet tried'
+    assert exercise(name).check().status == 'not yet tried', 'no such name here'
+
+
+WRONG = [(name, words, source) for name, (wrong, _) in ANSWERS.items() for words, source in wrong]
+
+
+@pytest.mark.parametrize('name, words, source', WRONG, ids=[f'{n}-{w}' for n, w, _ in WRONG])
+def test_wrong_answer(name, words, source, capsys):
+    count('wrong answers, each failed with the message that names it')
+    words = {'`return` missing': 'is `return` missing?'}.get(words, words)
+    result = check(name, source)
+    assert result.status == 'failed' and result.kind in ('wrong', 'type', 'raised') and words in result.message, result
+    assert capsys.readouterr().out == f'failed: {name}\n{result.message}\n'
+
+
+def broken(name, line):
+    "A cell that runs `line` when the answer is used."
+    head = f'class {name}:\n    def __init__(self, *args, **kwargs):' if name[0].isupper() else f'def {name}(*args, **kwargs):'
+    return f'{head}\n        {line}\n'
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_answer_that_raises(name):
+    result = check(name, broken(name, "raise ValueError('boom 7')"))
+    assert (result.status, result.kind) == ('failed', 'raised')
+    assert re.search(r'ValueError: boom 7 \(line \d of your code\)', result.message), result
+    count('answers that raise')
+    assert check(name, broken(name, 'raise SystemExit')).kind == 'raised'
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_syntax_error(name):
+    source = SOLUTIONS[name] + '\n    x = (1\n'
+    result = exercise(name).check(source)
+    assert (result.status, result.kind) == ('failed', 'syntax') and 'line' in result.message
+    names = {'exercise': exercise, 'In': ['', f'def {name}(): return 1', source]}   # as Jupyter keeps cells
+    exec(f'result = exercise({name!r}).check()', names)
+    assert names['result'].kind == 'syntax'
+    count('answers with a syntax error')
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_wrong_type(name):
+    result = exercise(name).check(42)
+    assert (result.status, result.kind) == ('failed', 'type') and 'int' in result.message, result
+    assert check(name, broken(name, 'pass')).status == 'failed'
+    if name[0].islower(): assert check(name, broken(name, "return 'text'")).status == 'failed'
+    count('answers of a wrong type')
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_endless_loop(name):
+    threads = threading.active_count()
+    result = check(name, broken(name, 'while True: pass'), seconds=.05)
+    assert (result.status, result.kind) == ('failed', 'time') and 'loop that never ends' in result.message
+    assert threading.active_count() == threads
+    count('endless loops, stopped')
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_solution_passes(name, capsys):
+    result = check(name, SOLUTIONS[name], strict=True)
+    assert result and result.status == 'passed' and RESULTS[name] is result
+    assert capsys.readouterr().out == f'passed: {name}\n'
+    count('solutions')
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_second_solution_passes(name):
+    for source in ANSWERS[name][1]:
+        assert check(name, source), RESULTS[name]
+        count('second solutions')
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_hints_and_solution_are_printed(name, capsys):
+    q = exercise(name)
+    for n in range(1, len(q.hints) + 1): q.hint(n)
+    q.hint(0), q.hint(99)
+    hints = capsys.readouterr().out.splitlines()
+    assert len(hints) == len(q.hints) + 2 and hints[0].endswith(q.hints[0]) and hints[-1].startswith('There are hints 1')
+    q.solution()
+    printed = capsys.readouterr().out
+    assert not re.search('SOLUTION|STUB|#', printed) and name in printed
+    if name != 'my_model': assert q.check(printed)
+
+
+# what is graded
+
+def test_the_verdict_stands_on_the_learners_code_alone(monkeypatch):
+    "With every function of the course broken, right answers pass and wrong ones fail as before."
+    def bad(*args, **kwargs): raise RuntimeError("the course's own function was called")
+    for module in (pixel_similarity, sgd_basics, linear_learner, learner, simple_net, full_mnist):
+        for key in module.__all__: monkeypatch.setattr(module, key, bad)
+    for name in NAMES: monkeypatch.setattr(exercises, name, bad)
+    assert pixel_similarity.mnist_distance is exercises.mnist_distance is bad
+    for name in NAMES:
+        assert check(name, SOLUTIONS[name]), RESULTS[name]
+        words, source = ANSWERS[name][0][0]
+        assert words in check(name, source).message
+
+
+@pytest.mark.parametrize('name, own', [('mnist_distance', pixel_similarity.mnist_distance), ('relu', simple_net.relu),
+                                       ('BasicOptim', linear_learner.BasicOptim), ('mse', exercises.mse)])
+def test_the_courses_own_function_is_no_answer(name, own):
+    result = exercise(name).check(own)
+    assert result.status == 'failed' and "course's own" in result.message
+
+
+def test_the_learners_object_is_found_by_name():
+    def rank(shape): return len(shape)
+    assert exercise('rank').check()
+    assert exercise('rank').check(lambda shape: len(shape)), 'or passed'
+    def rank(shape): return shape[0]
+    assert not exercise('rank').check()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU: the graders ran on the CPU alone')
+def test_graders_run_on_the_gpu_too():
+    assert exercises._devices() == ['cpu', 'cuda']
+    result = exercise('one_hot').check('def one_hot(y, n): return torch.eye(n)[y.cpu()]')
+    assert 'device is cpu, wanted cuda' in result.message
+    result = exercise('mean_image').check('def mean_image(imgs): return (imgs + torch.zeros(1, 4, 3)).mean(0)')
+    assert 'device=x.device' in result.message
+
+
+def test_graders_run_on_each_device(monkeypatch):
+    monkeypatch.setattr(exercises, '_devices', lambda: ['cpu', 'cpu'])
+    calls = []
+    def rank(shape): return calls.append(shape) or len(shape)
+    assert exercise('rank').check(rank) and len(calls) == 6
+
+
+def test_every_slip_that_a_grader_names_is_wrong_and_unlike_the_others(monkeypatch):
+    "A slip whose value were the right one, or that of another slip, would name the wrong thing or nothing."
+    named, shown, equal = set(), set(), exercises.Trial.equal
+    def spy(self, got, want, *slips, tol=1e-5, **kwargs):
+        for i, (value, name) in enumerate(slips):
+            named.add(name)
+            others = [v for v, other in slips[:i] if other != name]
+            if all(exercises.difference(value, v, tol, any_dtype=True) for v in [want, *others]): shown.add(name)
+            elif exercises.difference(value, want, tol) and all(exercises.difference(value, v, tol) for v in others): shown.add(name)
+        equal(self, got, want, *slips, tol=tol, **kwargs)
+    monkeypatch.setattr(exercises.Trial, 'equal', spy)
+    for name in NAMES[:-1]: assert check(name, SOLUTIONS[name])
+    assert not sorted(named - shown)
+    COUNTS['slips that graders know by name'] = len(named)
+
+
+# never raises, unless strict
+
+class Nasty:
+    def __getattr__(self, key): raise RuntimeError(f'no {key}')
+    def __call__(self, *args): raise KeyboardInterrupt
+    def __repr__(self): raise ValueError
+    def __eq__(self, other): raise ValueError
+
+
+class Stubborn:
+    def __call__(self, *args):
+        while True:
+            try:
+                while True: pass
+            except: pass  # noqa: E722
+
+
+@pytest.mark.parametrize('answer', [Nasty(), Nasty, Stubborn(), None, 3.5, [], '', 'x = ', 'import nothing_here', b'x', object(), type,
+                                    print, torch.ones(2), lambda: None, ModuleType('x')], ids=lambda a: type(a).__name__)
+@pytest.mark.parametrize('name', ['rank', 'mse', 'BasicOptim', 'q1', 'q4'])
+def test_check_never_raises(name, answer):
+    q = question(int(name[1:])) if name[0] == 'q' else exercise(name)
+    threads = threading.active_count()
+    result = q.check(answer, seconds=.2)
+    assert result.status == 'failed' and result.message
+    assert threading.active_count() == threads, 'no thread is left, not even that of a bare except'
+
+
+def test_strict_raises():
+    with pytest.raises(CheckFailed, match='number of values'): exercise('rank').check(lambda shape: shape.numel(), strict=True)
+    with pytest.raises(CheckFailed, match='not yet tried'): exercise('rank').check(..., strict=True)
+    with pytest.raises(CheckFailed, match='No: '): question(1).check(wrong_letter(question(1)), strict=True)
+    assert exercise('rank').check(len, strict=True)
+
+
+def test_check_works_in_a_thread():
+    found = []
+    def run(): found.append((exercise('rank').check(len), exercise('rank').check('def rank(s):\n  while 1: pass', seconds=.05)))
+    worker = threading.Thread(target=run)
+    worker.start()
+    worker.join(20)
+    assert found and found[0][0] and found[0][1].kind == 'time'
+
+
+def test_colour_is_an_addition(capsys, monkeypatch):
+    monkeypatch.delenv('NO_COLOR')
+    for color in (True, False): exercise('rank').check(len, color=color)
+    colored, text = capsys.readouterr().out.splitlines()
+    assert text == 'passed: rank' and '\x1b[32m' in colored and re.sub(r'\x1b\[\d+m', '', colored) == text
+
+
+def test_no_network(monkeypatch):
+    def refuse(*args, **kwargs): raise AssertionError('a check opened a socket')
+    monkeypatch.setattr(socket, 'socket', refuse)
+    monkeypatch.setattr(socket, 'create_connection', refuse)
+    for name in NAMES: assert check(name, SOLUTIONS[name])
+    summary()
+
+
+def test_random_numbers_of_the_learner_are_left_alone():
+    torch.manual_seed(3)
+    want = torch.rand(2)
+    torch.manual_seed(3)
+    for name in NAMES: check(name, SOLUTIONS[name])
+    torch.testing.assert_close(torch.rand(2), want)
+
+
+# questions
+
+def right_letter(q): return 'abcdef'[[bool(reason) for _, reason in q.choices].index(False)]
+def wrong_letter(q): return next(c for c in 'ab' if c != right_letter(q))
+
+
+@pytest.mark.parametrize('n', QUESTIONS)
+def test_question(n, capsys):
+    q = question(n)
+    count('questions')
+    assert q.check(...).status == 'not yet tried'
+    names = {'question': question, q.name: ...}
+    exec(f'result = question({n}).check()', names)
+    assert names['result'].status == 'not yet tried'
+    q.hint()
+    capsys.readouterr()
+    q.solution()
+    assert capsys.readouterr().out.startswith(q.answer)
+    page = q._repr_markdown_()
+    assert '<details>' in page and page.index('<details>') < page.index(q.answer)
+    if q.code:
+        count('questions that an exercise grades')
+        assert q.check(SOLUTIONS[q.code]) and not q.check(ANSWERS[q.code][0][0][1]) and RESULTS[f'q{n}'].message
+        return
+    for letter, (text, reason) in zip('abcdef', q.choices):
+        names[q.name] = letter.upper()
+        exec(f'result = question({n}).check()', names)
+        result = names['result']
+        assert bool(result) == (not reason)
+        if reason: assert reason in result.message and text in result.message
+        count('choices that are wrong, each with its reason' if reason else 'choices that are right')
+    assert [q.check(a).kind for a in (1, 'z', 'ab', '')] == ['type']*4
+
+
+def test_there_are_37_questions():
+    assert list(QUESTIONS) == list(range(1, 38))
+    assert {n for n, q in QUESTIONS.items() if q.code} >= {4, 9, 14, 26, 34}
+    right = [right_letter(q) for q in QUESTIONS.values() if q.choices]
+    assert all(right.count(letter) >= 4 for letter in 'abcd'), 'the right one stands anywhere'
+
+
+def test_summary_counts(capsys):
+    RESULTS.clear()
+    exercise('rank').check(len), exercise('corner').check(len), question(2).check(wrong_letter(question(2)))
+    capsys.readouterr()
+    results = summary()
+    lines = capsys.readouterr().out.splitlines()
+    assert set(results) == {'rank', 'corner', 'q2'}
+    assert re.match(r'chapter 01 +1 of 11 passed; not yet tried: .*; failed: corner$|'
+                    r'chapter 01 +1 of 11 passed; .*failed: corner.*', lines[0])
+    assert re.match(r'questions +0 of 37 passed; ', lines[-1]) and 'failed: 2' in lines[-1]
+
+
+# the learner's notebook
+
+def author(): return json.loads((ROOT/'nbs'/'10_exercises.ipynb').read_text(encoding='utf-8'))
+def cells_of(nb): return [c for c in nb['cells'] if c['cell_type'] == 'code']
+
+
+def test_learners_notebook_is_up_to_date():
+    r = subprocess.run([sys.executable, ROOT/'.ci'/'make_exercises.py', '--check'], capture_output=True, text=True)
+    assert r.returncode == 0, r.stderr
+    assert make_exercises.make(author()) == make_exercises.make(author())
+
+
+def test_learners_notebook_runs_untouched_and_nothing_passes(capsys):
+    nb = json.loads((ROOT/'exercises'/'exercises.ipynb').read_text(encoding='utf-8'))
+    RESULTS.clear()
+    names = {'__name__': '__main__'}
+    for c in cells_of(nb):
+        source = ''.join(c['source'])
+        if 'google.colab' not in source: exec(source, names)
+    assert set(RESULTS) == set(NAMES) | {f'q{n}' for n in QUESTIONS}
+    assert {r.status for r in RESULTS.values()} == {'not yet tried'}
+    out = capsys.readouterr().out
+    assert out.count('not yet tried: ') == len(RESULTS) + 7 and 'passed;' in out
+
+
+def test_learners_notebook_becomes_the_authors_when_solved(capsys):
+    "With each stub replaced by a solution and each letter by the right one, all is passed."
+    nb = json.loads((ROOT/'exercises'/'exercises.ipynb').read_text(encoding='utf-8'))
+    solved = {c['id']: ''.join(c['source']) for c in cells_of(author())}
+    RESULTS.clear()
+    names = {'__name__': '__main__'}
+    for c in cells_of(nb):
+        source = solved.get(c['id'], ''.join(c['source']))
+        if 'google.colab' in source or 'my_model' in source: continue
+        q = re.match(r'q(\d+) = \.\.\.', source)
+        if q: source = source.replace('...', repr(right_letter(question(int(q[1])))), 1)
+        exec(source, names)
+    assert all(RESULTS.values()) and len(RESULTS) == len(NAMES) - 1 + 37
+
+
+def spoil(nb, old, new):
+    text = json.dumps(nb, ensure_ascii=False)
+    assert old in text
+    return json.loads(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize('old, new, words', [
+    ('if n % 2]\\n", "    # END SOLUTION', 'if n % 2]\\n", "    # end of solution', 'no marked solution, or one mark alone'),
+    ('    # BEGIN SOLUTION\\n", "        self.params, self.lr = list(params), lr', '    # begin\\n", "        self.params, self.lr = list(params), lr', 'no partner'),
+    ('"q = exercise(\'double_odds\')\\n"', '"q = exercise(\'double_odds\')\\n    return [2*n for n in numbers if n % 2]\\n"', 'part of a solution'),
+    ('One step of gradient descent.', '    return ((a - b)**2).mean((-1, -2)).sqrt()', 'part of a solution')], ids=['end', 'begin', 'copied', 'prose'])
+def test_generator_refuses_a_solution(old, new, words):
+    with pytest.raises(ValueError, match=words): make_exercises.make(spoil(author(), old, new))
+
+
+def test_generator_refuses_outputs_and_letters():
+    nb = author()
+    cells = list(make_exercises.learner_cells(nb['cells']))
+    assert not list(make_exercises.leaks(nb['cells'], cells))
+    letter = next(c for c in cells if c['id'] == 'q12')
+    letter['source'] = ["q12 = 'a'\n"]
+    assert any('an answer is left' in s for s in make_exercises.leaks(nb['cells'], cells))
+    letter.update(source=['# BEGIN SOLUTION'], outputs=[1])
+    found = list(make_exercises.leaks(nb['cells'], cells))
+    assert any('mark is left' in s for s in found) and any('outputs' in s for s in found)
+
+
+def test_check_goes_red_when_out_of_date(tmp_path):
+    for folder in ('.ci', 'mnist_sgd', 'exercises'):
+        shutil.copytree(ROOT/folder, tmp_path/folder, ignore=shutil.ignore_patterns('__pycache__'))
+    (tmp_path/'nbs').mkdir()
+    shutil.copy(ROOT/'nbs'/'10_exercises.ipynb', tmp_path/'nbs')
+    path = tmp_path/'exercises'/'exercises.ipynb'
+    good = path.read_text(encoding='utf-8')
+    path.write_text(good.replace('your code here', 'your code'), encoding='utf-8')
+    def run(*args): return subprocess.run([sys.executable, tmp_path/'.ci'/'make_exercises.py', *args], capture_output=True, text=True)
+    r = run('--check')
+    assert r.returncode == 1 and 'out of date' in r.stderr
+    assert run().returncode == 0 and path.read_text(encoding='utf-8') == good
+
+
+# links
+
+def test_links_cover_the_learners_notebook(tmp_path):
+    shutil.copytree(ROOT/'.ci', tmp_path/'.ci', ignore=shutil.ignore_patterns('__pycache__'))
+    shutil.copy(ROOT/'settings.ini', tmp_path)
+    shutil.copytree(ROOT/'exercises', tmp_path/'exercises', ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
+    path = tmp_path/'exercises'/'exercises.ipynb'
+    good = path.read_text(encoding='utf-8')
+    def run(*args): return subprocess.run([sys.executable, tmp_path/'.ci'/'links.py', *args], capture_output=True, text=True)
+    assert run('--check').returncode == 0
+    for old, new in (('blob/main/exercises/exercises', 'blob/main/nbs/10_exercises'), ('github/your-account', 'github/other')):
+        assert old in good
+        path.write_text(good.replace(old, new), encoding='utf-8')
+        r = run('--check')
+        assert r.returncode == 1 and re.search(r'^exercises.exercises.ipynb:\d+: should be ', r.stdout, re.M), r.stdout
+        assert run().returncode == 0 and path.read_text(encoding='utf-8') == good
+    path.write_text(re.sub(r'\[!\[Open.*?\.ipynb\)', '', good), encoding='utf-8')
+    assert 'no badge in the first markdown cell' in run('--check').stdout
