@@ -327,10 +327,9 @@ def fetch_mnist(
     "Make sure that MNIST is on this machine; raises `ConnectionError` if no source has it, `OSError` if no room."
     folder = data_dir()/'mnist_idx'
     if isinstance(sources, (str, Path)): sources = (sources,)
-    said = []
     _sweep(folder)
-    if not _have_all(folder):
-        with _only_one(folder): said = _fill(folder, sources, timeout, deadline)
+    if _have_all(folder): return folder
+    with _only_one(folder): said = _fill(folder, sources, timeout, deadline)
     if _have_all(folder): return folder
     tried = '\n'.join(f'  {i}. {line}' for i, line in enumerate(said, 1)) or '  no source was given'
     raise ConnectionError(f'MNIST could not be fetched into {folder}. Tried, in this order:\n{tried}\n'

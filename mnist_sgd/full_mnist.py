@@ -13,6 +13,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import nn
 
@@ -43,7 +44,7 @@ def cross_entropy(
 ) -> torch.Tensor: # scalar, mean of -log(probability of the right class), in nats, at least 0
     "Measure how unlikely the right classes were; raises `ValueError` if labels and logits do not fit."
     _check_targs(preds, targs)
-    return -log_softmax(preds).gather(1, targs[:, None]).mean()
+    return F.cross_entropy(preds, targs)
 
 # %% ../nbs/06_full_mnist.ipynb #5068b82b
 def accuracy(

@@ -121,7 +121,7 @@ class SGD(BasicOptim):
                 if p.grad is None: continue
                 if self.sums[i] is None: self.sums[i] = p.grad.clone()
                 else: self.sums[i].mul_(self.mom).add_(p.grad)
-                p -= self.lr*self.sums[i]
+                p.sub_(self.sums[i], alpha=self.lr)
 
 # %% ../nbs/04_learner.ipynb #5739bd77
 class Recorder:
@@ -130,19 +130,27 @@ class Recorder:
 
     def start(self, names):
         "Begin a new record with the given column names."
-        self.metric_names, self.values, self.losses, self.lrs, self.iters = names, [], [], [], []
-        self.avg = torch.tensor(0.)
+        self.metric_names, self.values, self.lrs, self.iters = names, [], [], []
+        self._new, self._losses, self._avg = [], [], 0.
 
     def after_batch(self, loss, lr):
         "Take in the loss of one batch."
-        self.avg = torch.lerp(loss, self.avg.to(loss.device), self.beta)
-        self.losses.append(self.avg/(1 - self.beta**(len(self.losses) + 1)))
+        self._new.append(loss)
         self.lrs.append(lr)
+
+    @property
+    def losses(self):
+        "The running average after each batch, tensors; worked out for the new batches when somebody looks."
+        for loss in torch.stack(self._new).tolist() if self._new else ():
+            self._avg = self.beta*self._avg + (1 - self.beta)*loss
+            self._losses.append(torch.tensor(self._avg/(1 - self.beta**(len(self._losses) + 1))))
+        self._new.clear()
+        return self._losses
 
     def after_epoch(self, measured):
         "Add a row: training loss so far, validation loss, metrics."
         self.values.append([float(self.losses[-1]), *measured])
-        self.iters.append(len(self.losses))
+        self.iters.append(len(self.lrs))
 
     def plot_loss(self,
                   skip_start: int = 5, # leave out so many batches at the start

@@ -30,7 +30,7 @@ def _check(preds, targs):
     if preds.shape != targs.shape:
         raise ValueError(f'preds has shape {tuple(preds.shape)}, targs {tuple(targs.shape)}: make them the same, one '
                          'target for each prediction; targs[:, None] adds an axis')
-    if ((targs != 0) & (targs != 1)).any():
+    if not torch.equal(targs*targs, targs):   # only 0 and 1 are their own squares
         raise ValueError(f'targs run from {targs.min():g} to {targs.max():g}, wanted 0 and 1 alone: 1 for a three')
 
 def mnist_loss(
@@ -39,8 +39,7 @@ def mnist_loss(
 ) -> torch.Tensor: # scalar in [0,1], the mean distance of sigmoid(preds) from targs
     "Measure how far predictions are from two-class labels; raises `ValueError` if the shapes differ or a label is not 0 or 1."
     _check(preds, targs)
-    probs = sigmoid(preds)
-    return torch.where(targs == 1, 1 - probs, probs).mean()
+    return (torch.sigmoid(preds) - targs).abs().mean()
 
 # %% ../nbs/03_linear_learner.ipynb #5651985d
 def calc_grad(
@@ -92,7 +91,7 @@ class BasicOptim:
                              'the optimizer the parameters of the model that is trained')
         with torch.no_grad():
             for p, g in zip(self.params, grads):
-                if g is not None: p -= g*self.lr
+                if g is not None: p.sub_(g, alpha=self.lr)   # p -= lr*g, with no tensor between
 
     def zero_grad(self):
         "Forget the gradients."

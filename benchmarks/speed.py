@@ -1,0 +1,185 @@
+#!/usr/bin/env python
+"""Do the same work by this package and by its peers, in one run, and tell the ratios.
+
+    python benchmarks/speed.py                    every work, table printed and written to benchmarks/speed.json
+    python benchmarks/speed.py A E --rounds 3     some works; their part of speed.json is replaced
+    python benchmarks/speed.py --readme           write the tables of speed.json into README.md (no work is run)
+
+A, B, C train; D loads, E imports, F trains to 97, 98 and 99 %, G grows rows, batches and hidden units. Peers take turns
+within each round; a ratio is taken within a round, and the median of the rounds is told with the lowest and highest.
+A peer that is not installed is left out with a word: `pip install -e '.[bench]'` brings them all.
+"""
+import argparse, contextlib, io, json, os, platform, re, statistics, subprocess, sys, tempfile, time, warnings
+from datetime import date
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STORE = ROOT/'benchmarks'/'speed.json'
+WORKS = 'ABCDEFG'
+os.environ.update(PYTHONWARNINGS='ignore', TQDM_MININTERVAL='0.1')
+
+
+def quiet():
+    "Keep bars and tables of whoever trains out of ours; they are still made."
+    warnings.simplefilter('ignore')
+    stack = contextlib.ExitStack()
+    stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+    stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+    return stack
+
+
+def interleave(tasks, rounds):
+    "Run each task once a round, in turns: {name: [(seconds, what else it said), …]}."
+    found = {name: [] for name in tasks}
+    for k in range(-1, rounds):                                   # round -1 warms up and does not count
+        for name, task in tasks.items():
+            with quiet(): result = task()
+            if k >= 0: found[name].append(result)
+    return found
+
+
+def rows(found, against):
+    "A table row for each name: median seconds, median ratio with lowest and highest, the last other thing said."
+    out = []
+    for name, results in found.items():
+        seconds = [r[0] for r in results]
+        ratios = [s/r[0] for s, r in zip(seconds, found[against])]
+        out.append(dict(name=name, seconds=statistics.median(seconds), ratio=statistics.median(ratios),
+                        low=min(ratios), high=max(ratios), accuracy=results[-1][1]))
+    return out
+
+
+def title(func): return func.__name__.replace('_', ' ')
+
+
+def train_work(letter, rounds):
+    "Works A, B, C: seconds an epoch with validation."
+    import peers
+    make, funcs = peers.PEERS[letter]
+    work = make()
+    for f in funcs:
+        if not peers.is_there(f): print(f'  {title(f)} is not installed and left out')
+    found = interleave({title(f): (lambda f=f: f(work)) for f in funcs if peers.is_there(f)}, rounds)
+    table = rows(found, 'hand')
+    if letter == 'A': table += floor(work, found, rounds)
+    return dict(what=make.__doc__, unit='seconds an epoch with validation', against='hand', rows=table)
+
+
+def floor(work, found, rounds):
+    "What no program that computes the same can go below, as rows of work A; measured right after the peers."
+    import floors
+    parts = interleave({name: (lambda f=f: (f(work), None)) for name, f in floors.PARTS.items()}, rounds)
+    parts['floor'] = [(sum(parts[k][i][0] for k in floors.FLOOR), None) for i in range(rounds)]
+    hand = {'hand': found['hand']}
+    return [r for r in rows(hand | parts, 'hand') if r['name'] != 'hand']
+
+
+def load_work(rounds):
+    "Work D: 70,000 images as float32 tensors."
+    import loads
+    found = interleave({name: (lambda f=f: loads.timed(f)) for name, f in loads.QUICK.items() if loads.is_there(name)}, rounds)
+    table = rows(found, 'torchvision MNIST')
+    for name, f in loads.SLOW.items():
+        if not loads.is_there(name): print(f'  {name} is not installed and left out'); continue
+        with quiet(): seconds, n = loads.timed(f)
+        ratio = seconds/statistics.median(r[0] for r in found['torchvision MNIST'])
+        table.append(dict(name=f'{name} (once)', seconds=seconds, ratio=ratio, low=ratio, high=ratio, accuracy=n))
+    return dict(what='70,000 images to float32 tensors', unit='seconds', against='torchvision MNIST', rows=table)
+
+
+def import_work(rounds):
+    "Work E: imports, each in a fresh process."
+    base = 'import torch, matplotlib.pyplot'
+    codes = [base] + [f'import mnist_sgd.{p.stem}' for p in sorted((ROOT/'mnist_sgd').glob('[a-z]*.py'))]
+    codes += ['import fastai.vision.all'] if has('fastai') else []
+    def task(code):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, '-c', code], check=True, stdin=subprocess.DEVNULL, capture_output=True)
+        return time.perf_counter() - start, None
+    found = interleave({code: (lambda c=code: task(c)) for code in codes}, rounds)
+    return dict(what='import in a fresh process', unit='seconds', against=base, rows=rows(found, base))
+
+
+def has(name):
+    try: metadata.version(name)
+    except metadata.PackageNotFoundError: return False
+    return True
+
+
+def run(letter, rounds):
+    "One work's part of the store."
+    import torch
+    if letter in 'ABC': part = train_work(letter, rounds)
+    elif letter == 'D': part = load_work(rounds)
+    elif letter == 'E': part = import_work(rounds)
+    elif letter == 'F': import to_accuracy; part = to_accuracy.run(quiet)
+    else: import growth; part = growth.run(quiet)
+    threads = part.pop('threads', torch.get_num_threads())
+    return dict(part, threads=threads, rounds=rounds, date=str(date.today()), machine=machine(), versions=versions())
+
+
+def machine():
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    model = re.search(r'model name\s*: (.*)', Path('/proc/cpuinfo').read_text()) if Path('/proc/cpuinfo').exists() else None
+    return f'{model[1].strip() if model else platform.machine()}, {cores} core{"s"[:cores > 1]}'
+
+
+def versions():
+    names = 'torch numpy torchvision fastai lightning skorch scikit-learn keras'.split()
+    return {'python': platform.python_version()} | {n: metadata.version(n) for n in names if has(n)}
+
+
+def markdown(letter, part):
+    "One work as a table for README."
+    if 'text' in part: return [f'**{letter}. {part["what"]}** ({part["threads"]} thread{"s"[:part["threads"] > 1]})', '', *part['text']]
+    head = f'**{letter}. {part["what"]}** ({part["threads"]} thread{"s"[:part["threads"] > 1]}, {part["rounds"]} rounds)'
+    said = any(isinstance(r['accuracy'], float) for r in part['rows'])
+    lines = [head, '', f'| | {part["unit"]} | ratio (lowest to highest) |' + (' accuracy |' if said else ''),
+             '|---|---|---|' + ('---|' if said else '')]
+    for r in part['rows']:
+        acc = f' {r["accuracy"]:.4f} |' if isinstance(r['accuracy'], float) else ' |' if said else ''
+        lines.append(f'| {r["name"]} | {r["seconds"]:.3g} | {r["ratio"]:.2f} ({r["low"]:.2f} to {r["high"]:.2f}) |{acc}')
+    return lines
+
+
+def report(store):
+    "All tables, with machine, date and versions, as README shows them."
+    first = next(iter(store.values()))
+    said = ', '.join(f'{k} {v}' for k, v in first['versions'].items())
+    lines = [f'{first["machine"]}, {first["date"]}; {said}.', '']
+    for letter in sorted(store): lines += [*markdown(letter, store[letter]), '']
+    return '\n'.join(lines).strip()
+
+
+def write_readme():
+    readme = ROOT/'README.md'
+    text = readme.read_text(encoding='utf-8')
+    block = f'<!-- speed -->\n{report(json.loads(STORE.read_text()))}\n<!-- /speed -->'
+    new, n = re.subn(r'<!-- speed -->\n.*?<!-- /speed -->', lambda _: block, text, flags=re.S)
+    if n != 1: sys.exit(f'README.md has {n} places marked <!-- speed -->, wanted 1')
+    readme.write_text(new, encoding='utf-8')
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('works', nargs='*', metavar='WORK', help='letters of A to G; default: all')
+    p.add_argument('--rounds', type=int, default=5)
+    p.add_argument('--readme', action='store_true', help='only write the stored tables into README.md')
+    p.add_argument('--no-store', action='store_true', help='print alone, leave benchmarks/speed.json as it is')
+    args = p.parse_args()
+    if args.readme: return write_readme()
+    if bad := [w for w in args.works if w not in list(WORKS)]: p.error(f'no work {bad[0]!r}: choose from {" ".join(WORKS)}')
+    if args.rounds < 1: p.error(f'{args.rounds} rounds, wanted at least 1')
+    import torch
+    torch.set_num_threads(int(os.environ.get('OMP_NUM_THREADS', 1)))
+    if (os.cpu_count() or 1) < 2: print('this machine has 1 core: nothing runs beside the work, and F uses 1 thread')
+    store = json.loads(STORE.read_text()) if STORE.exists() else {}
+    for letter in args.works or WORKS:
+        print(f'{letter} …', file=sys.stderr, flush=True)
+        store[letter] = run(letter, args.rounds)
+        print(*markdown(letter, store[letter]), '', sep='\n', flush=True)
+        if not args.no_store: STORE.write_text(json.dumps(store, indent=1, sort_keys=True) + '\n')
+
+
+if __name__ == '__main__': main()
