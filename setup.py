@@ -17,6 +17,7 @@ pythons = [f'3.{minor}' for minor in range(oldest, max(oldest, 13) + 1)]
 
 course = cfg['course_requirements'].split()
 dev = cfg['dev_requirements'].split()
+bench = cfg['bench_requirements'].split()
 readme = root/'README.md'
 
 setup(
@@ -42,7 +43,7 @@ setup(
     python_requires=f'>={cfg["min_python"]}',
     packages=find_packages(include=[lib, f'{lib}.*']),
     install_requires=cfg['requirements'].split(),
-    extras_require={'course': course, 'dev': course + dev},
+    extras_require={'course': course, 'dev': course + dev, 'bench': course + bench},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': [f'{lib}={lib}._modidx:d']},
     zip_safe=False,
 )

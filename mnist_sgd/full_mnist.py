@@ -185,4 +185,4 @@ def simple_cnn(
     "Build a small convolutional net: three convolutions of stride 2, then one linear layer."
     return nn.Sequential(nn.Flatten(), nn.Unflatten(1, (1, 28, 28)),
                          *_conv(1, 16, 5), *_conv(16, 32, 3), *_conv(32, 32, 3),
-                         nn.Flatten(), nn.Linear(32*4*4, n_out))
+                         nn.Flatten(), nn.Linear(32*4*4, n_out)).to(memory_format=torch.channels_last)

@@ -137,15 +137,21 @@ class Recorder:
         "Take in the loss of one batch."
         self._new.append(loss)
         self.lrs.append(lr)
+        if len(self._new) == 500: self._catch_up()
 
     @property
     def losses(self):
-        "The running average after each batch, tensors; worked out for the new batches when somebody looks."
+        "The running average after each batch, 0-dimensional tensors."
+        self._catch_up()
+        return self._losses
+
+    def _catch_up(self):
+        averages = []
         for loss in torch.stack(self._new).tolist() if self._new else ():
             self._avg = self.beta*self._avg + (1 - self.beta)*loss
-            self._losses.append(torch.tensor(self._avg/(1 - self.beta**(len(self._losses) + 1))))
+            averages.append(self._avg/(1 - self.beta**(len(self._losses) + len(averages) + 1)))
+        self._losses += torch.tensor(averages).unbind()
         self._new.clear()
-        return self._losses
 
     def after_epoch(self, measured):
         "Add a row: training loss so far, validation loss, metrics."

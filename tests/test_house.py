@@ -64,7 +64,7 @@ def test_installed_metadata_is_that_of_settings():
     assert found['Version'] == SETTINGS['version']
     assert found['Summary'] == SETTINGS['description']
     assert found['Requires-Python'] == f'>={SETTINGS["min_python"]}'
-    assert set(found.get_all('Provides-Extra')) == {'course', 'dev'}
+    assert set(found.get_all('Provides-Extra')) == {'course', 'dev', 'bench'}
     assert '# mnist_sgd' in (found['Description'] or found.get_payload())
     plain = [r for r in metadata.requires(SETTINGS['lib_name']) if 'extra ==' not in r]
     assert len(plain) == len(SETTINGS['requirements'].split())
