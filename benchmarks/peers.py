@@ -95,6 +95,42 @@ def hand_with_index_select_and_a_step_of_one_operation(w): return hand(w, select
 def hand_on_two_threads(w): return hand(w, threads=2)
 
 
+def _in_turn(w):
+    for rows in torch.randperm(len(w.x)).split(w.bs): yield select(w.x, rows), select(w.y, rows)
+
+
+def _all_at_once(w):
+    order = torch.randperm(len(w.x))
+    yield from zip(w.x[order].split(w.bs), w.y[order].split(w.bs))
+
+
+def _of_bytes(w):
+    if not hasattr(w, 'bytes'): w.bytes = (w.x*255).round().to(torch.uint8)
+    for rows in torch.randperm(len(w.x)).split(w.bs): yield select(w.bytes, rows).float().div_(255), select(w.y, rows)
+
+
+def _tried(w, batches=_in_turn, **kwargs):
+    "The loop by hand with index_select and torch's SGD, one thing changed."
+    model = w.seed()
+    opt = torch.optim.SGD(model.parameters(), w.lr, **kwargs)
+    def fit():
+        for _ in range(w.epochs):
+            for xb, yb in batches(w):
+                w.loss(model(xb), yb).backward()
+                opt.step()
+                opt.zero_grad()
+            acc = w.measure(model)
+        return acc
+    return timed(w, fit)
+
+
+def tried_SGD_of_torch(w): return _tried(w, foreach=False)
+def tried_SGD_for_each(w): return _tried(w, foreach=True)
+def tried_SGD_fused(w): return _tried(w, fused=True)
+def tried_a_whole_epoch_gathered_at_once(w): return _tried(w, _all_at_once, foreach=False)
+def tried_pictures_kept_as_bytes(w): return _tried(w, _of_bytes, foreach=False)
+
+
 def ours(w):
     "This package's Learner, with metric, bar and table, as the notebooks call it."
     model = w.seed()
@@ -264,7 +300,8 @@ def work_c():
 
 
 VARIANTS = [hand_with_a_loss_of_many_operations, hand_with_index_select,
-            hand_with_index_select_and_a_step_of_one_operation]
+            hand_with_index_select_and_a_step_of_one_operation, tried_SGD_of_torch, tried_SGD_for_each, tried_SGD_fused,
+            tried_a_whole_epoch_gathered_at_once, tried_pictures_kept_as_bytes]
 if (os.cpu_count() or 1) > 1: VARIANTS.append(hand_on_two_threads)
 PEERS = {'A': (work_a, [hand, *VARIANTS, ours, by_hand_in_buffers, scikit_learn, torch_loop, skorch, fastai_as_in_the_book,
                         lightning, keras, fastai_over_tensors]),
