@@ -23,7 +23,7 @@ def public_names():
 
 def markdown(source, names):
     "A cell's text with a plain Colab link for the badge, and links from functions to the API reference."
-    source = re.sub(r'\[!\[Open in Colab\]\([^)]*\)\](\([^)]*\))', r'[Open in Colab]\1{.colab}', source)
+    source = re.sub(r'\[!\[Open in Colab\]\([^)]*\)\](\([^)]*\))', r'[Open in Colab]\1', source)
     def link(m): return f'{{py:obj}}`{m[1]} <{names[m[1]]}>`' if m[1] in names else m[0]
     return '\n'.join(line if line.startswith('#') else re.sub(r'(?<![`\w\[])`(\w+)`(?![`\]])', link, line)
                      for line in source.split('\n'))

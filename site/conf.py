@@ -18,7 +18,7 @@ nitpicky = True
 nb_execution_mode = 'off'  # outputs are shown as stored: .ci/run has verified them
 nb_ipywidgets_js = {}  # they would come from another host
 myst_heading_anchors = 3
-myst_enable_extensions = ['attrs_block', 'attrs_inline']
+myst_enable_extensions = ['attrs_block']
 add_module_names = False
 toc_object_entries_show_parents = 'hide'
 

@@ -1,5 +1,5 @@
 """The house around the notebooks: metadata, and the checks of .ci, which have to go red when something is wrong."""
-import json, re, shutil, subprocess, sys
+import importlib.util, json, re, shutil, subprocess, sys
 from configparser import ConfigParser
 from importlib import metadata
 from pathlib import Path
@@ -224,3 +224,36 @@ def test_style_only_reports_a_soft_bound(project):
     write_notebook(project/'nbs'/'00_one.ipynb', *sources('00_one', body=body), outputs=outputs)
     status, out = run(project, 'style_report.py')
     assert status == 0 and '00_one: func 30, bound 15 long' in out and '00_one: export 32, bound 20' in out, out
+
+
+# notebooks as on Colab
+
+SET_UP = """#| hide
+#| eval: false
+import sys
+if 'google.colab' in sys.modules: print('install', "mnist_sgd[course] @ git+https://github.com/someone/course")"""
+
+
+def played_on_colab(path, *cells):
+    "The error of a notebook with those cells, run by .ci/run_notebooks.py as on Colab, but in this environment."
+    spec = importlib.util.spec_from_file_location('run_notebooks', ROOT/'.ci'/'run_notebooks.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    write_notebook(path, *cells)
+    return module.run(path, set(), False, Path('course.whl'))[3]
+
+
+def test_colab_runs_the_set_up_cell_with_the_wheel_in_an_empty_folder(tmp_path):
+    sees = 'import os; raise OSError(os.listdir(), "google.colab" in sys.modules)'
+    assert 'OSError: [Errno []] True' in played_on_colab(tmp_path/'a.ipynb', SET_UP, sees)
+    told = SET_UP.replace("print('install', ", 'raise OSError(')
+    assert f'mnist_sgd[course] @ {Path("course.whl").resolve().as_uri()}' in played_on_colab(tmp_path/'a.ipynb', told)
+
+
+def test_colab_refuses_a_package_that_the_wheel_did_not_bring(tmp_path):
+    assert 'AssertionError' in played_on_colab(tmp_path/'a.ipynb', SET_UP)
+
+
+def test_colab_refuses_a_set_up_cell_that_installs_something_else(tmp_path):
+    with pytest.raises(ValueError, match='installs 0 times, wanted once'):
+        played_on_colab(tmp_path/'a.ipynb', SET_UP.replace('git+https', 'git+ssh'))
