@@ -13,6 +13,8 @@ import math
 import os
 import sys
 import tempfile
+import time
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
 
@@ -126,16 +128,19 @@ class _Progress:
             raise ValueError(f'the loss is {loss} after epoch {learn.epoch + 1}: try a smaller --lr; nothing was saved')
         print(f'{learn.epoch + 1:5}  {loss:10.4f}  {acc:.4f}', flush=True)
 
-def _fit(name, recipe, x, y):
-    "Train a fresh model by a recipe, lines and all; return its Learner."
-    from torch.utils.data import TensorDataset
+def _fit(name, recipe, x, y, seed=0, place=(0, 1), device='cpu', cbs=()):
+    "Train a fresh model by a recipe, as one rank of `place` = (rank, world), lines and all; return its Learner."
+    import torch
     from mnist_sgd.full_mnist import accuracy, cross_entropy
-    from mnist_sgd.learner import SGD, DataLoader, DataLoaders, Learner
-    dls = DataLoaders(DataLoader(TensorDataset(x, y), bs=recipe['bs'], shuffle=True),
-                      DataLoader(TensorDataset(x[:10_000], y[:10_000]), bs=1000), device=x.device)
-    lines = _Progress(recipe['epochs']*len(dls.train))
-    learn = Learner(dls, build_model(name), cross_entropy, partial(SGD, mom=recipe['mom']), metrics=accuracy,
-                    cbs=[lines], verbose=False)
+    from mnist_sgd.learner import SGD, DataLoaders
+    from mnist_sgd.scaling import ShardLearner, ShardLoader
+    dls = DataLoaders(ShardLoader(x, y, recipe['bs'], None, seed, *place, device),
+                      ShardLoader(x, y, 1000, 10_000, None, *place, device))
+    torch.manual_seed(seed)
+    net = build_model(name)                           # the same weights on every rank …
+    if place[0]: torch.manual_seed(seed + place[0])   # … and chance of its own
+    learn = ShardLearner(dls, net, cross_entropy, partial(SGD, mom=recipe['mom']), metrics=accuracy, verbose=False,
+                         cbs=[lines := _Progress(recipe['epochs']*len(dls.train)), *cbs])
     try: (learn.fit_one_cycle if recipe['one_cycle'] else learn.fit)(recipe['epochs'], recipe['lr'])
     finally: lines.bar.close()
     return learn
@@ -234,6 +239,45 @@ def _finish(learn, title, test_x, test_y, name, out):
           f'saved {out/MODEL} and {out/PICTURE}', flush=True)
     return 0
 
+# %% ../nbs/11_cli.ipynb #8c000002
+@contextmanager
+def _one_voice():
+    "Join the ranks of this run; rank 0 alone speaks, and an error is kept for the report of torchrun."
+    from mnist_sgd.scaling import ranks
+    rank = int(os.environ.get('RANK', 0))
+    if rank: os.environ['TQDM_DISABLE'] = '1'
+    try:
+        with ranks() as place, redirect_stdout(io.StringIO() if rank else sys.stdout): yield place
+    except (ValueError, OSError) as e:
+        if 'TORCHELASTIC_ERROR_FILE' in os.environ:
+            from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+            get_error_handler().record_exception(e)
+        if not rank: raise
+        time.sleep(1)
+        sys.exit(2)
+
+def _keeper(file, every, resume, model, recipe):
+    "The callbacks that keep a run in `file`."
+    from mnist_sgd.scaling import Checkpoint
+    if file is None and (every or resume): raise ValueError('--every and --resume need --checkpoint FILE: name the file')
+    return [Checkpoint(file, every, resume, {'model': model, **recipe})] if file else []
+
+# %% ../nbs/11_cli.ipynb #8c000003
+def _images(data, rank, device):
+    "Open MNIST, or the data set in the folder `data`, whose training images stay on the disk."
+    import torch.distributed as dist
+    from mnist_sgd.data import data_dir, fetch_mnist, load_mnist
+    from mnist_sgd.scaling import ShardLoader, load_rows
+    if data is None:
+        print(f'data: {_short(data_dir()/"mnist_idx")}, fetched if it is not there yet', flush=True)
+        if not rank: fetch_mnist()
+        if dist.is_initialized(): dist.barrier()    # one fetches, all wait
+        (x, y), test = load_mnist()
+        return (x.to(device), y.to(device)), test
+    train, (x, y) = load_rows(data)
+    print(f'data: {_short(data)}, {len(train[0]):,} training and {len(x):,} test images', flush=True)
+    return train, None if rank else next(iter(ShardLoader(x, y, len(x))))
+
 # %% ../nbs/11_cli.ipynb #a81b9b14
 def run_train(
     model: str = 'simple_net', # 'linear', 'simple_net' or 'cnn'
@@ -244,21 +288,24 @@ def run_train(
     device: str = None, # 'cpu', 'cuda', …; None: a GPU if there is one
     threads: int = None, # threads of the CPU; None: see RECIPES
     out: str = 'mnist_sgd_out', # folder for the model and the picture
+    data: str = None, # folder of another data set, see `load_rows`; None: MNIST
+    checkpoint: str = None, # file that keeps all that the run needs to go on; None: none
+    every: int = 0, # write it after so many batches too; 0: after each epoch
+    resume: bool = False, # go on from `checkpoint`, if it is there?
 ) -> int: # exit code 0
-    "Train a model on the 60,000 images, test it once, save it and a picture of what it learned."
+    "Train a model on the training images, test it once, save it and a picture of what it learned."
     recipe = {**RECIPES[model], **{k: v for k, v in dict(epochs=epochs, lr=lr, bs=bs).items() if v is not None}}
-    out = _writable(out)
-    import torch
-    from mnist_sgd.data import data_dir, load_mnist
-    device = _machine(device, threads, recipe['threads'])
-    print(f'data: {_short(data_dir()/"mnist_idx")}, fetched if it is not there yet', flush=True)
-    (x, y), (test_x, test_y) = load_mnist()
-    print(f'{model}: epochs {recipe["epochs"]}, learning rate {recipe["lr"]:g}, images in a batch {recipe["bs"]}, '
-          f'seed {seed}, {device}, threads: {torch.get_num_threads()}', flush=True)
-    torch.manual_seed(seed)
-    learn = _fit(model, recipe, x.to(device), y.to(device))
-    epochs = f'{recipe["epochs"]} epoch{"s"[:recipe["epochs"] > 1]}'
-    return _finish(learn, f'{model} after {epochs}', test_x, test_y, model, out)
+    with _one_voice() as (rank, world):
+        out, cbs = _writable(out), _keeper(checkpoint, every, resume, model, recipe)
+        import torch
+        device = _machine(device, threads, recipe['threads'])
+        (x, y), test = _images(data, rank, device)
+        many = f', processes: {world}' if world > 1 else ''
+        print(f'{model}: epochs {recipe["epochs"]}, learning rate {recipe["lr"]:g}, images in a batch {recipe["bs"]}, '
+              f'seed {seed}, {device}, threads: {torch.get_num_threads()}{many}', flush=True)
+        learn = _fit(model, recipe, x, y, seed, (rank, world), device, cbs)
+        epochs = f'{recipe["epochs"]} epoch{"s"[:recipe["epochs"] > 1]}'
+        return 0 if rank else _finish(learn, f'{model} after {epochs}', *test, model, out)
 
 # %% ../nbs/11_cli.ipynb #70ba75bf
 def load_model(
@@ -365,7 +412,18 @@ def _add_train(commands):
                    'many as torch likes)')
     p.add_argument('--out', default='mnist_sgd_out', metavar='DIR', help='folder to write in (default: %(default)s); '
                    'what stands there is replaced at the end, in one stroke')
+    _add_large(p)
     p.set_defaults(run=run_train)
+
+def _add_large(p):
+    p.add_argument('--data', metavar='DIR', help='train on other images: a folder with unpacked IDX files as of '
+                   'Fashion-MNIST, KMNIST, EMNIST digits or QMNIST, or with pictures in training/ and testing/, a folder '
+                   'a class')
+    p.add_argument('--checkpoint', metavar='FILE', help='keep in this file all that the run needs to go on; written '
+                   'after each epoch, in one stroke')
+    p.add_argument('--every', type=_number(int, 1, 10**9), default=0, metavar='N',
+                   help='write it after every N batches too')
+    p.add_argument('--resume', action='store_true', help='go on from --checkpoint, if it is there')
 
 # %% ../nbs/11_cli.ipynb #2d5adc53
 def _parser():
