@@ -2,7 +2,7 @@
 
 `python benchmarks/growth.py KIND SIZE [FILE]` measures one: KIND is rows, batch or hidden.
 """
-import json, os, shutil, subprocess, sys, tempfile, threading, time
+import json, shutil, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 
 import numpy as np

@@ -1,5 +1,5 @@
 """Work D: MNIST to float32 tensors, by this package and by its peers, from the same files."""
-import importlib.util, os, tempfile, time
+import importlib.util, tempfile, time
 from pathlib import Path
 
 import numpy as np

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader as TorchLoader, TensorDataset
 
 from mnist_sgd.data import load_mnist
 from mnist_sgd.full_mnist import accuracy, cross_entropy, log_softmax, simple_cnn
-from mnist_sgd.learner import SGD, DataLoader, DataLoaders, Learner
+from mnist_sgd.learner import DataLoader, DataLoaders, Learner
 from mnist_sgd.linear_learner import batch_accuracy, mnist_loss
 from mnist_sgd.simple_net import simple_net
 

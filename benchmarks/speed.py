@@ -9,7 +9,7 @@ A, B, C train; D loads, E imports, F trains to 97, 98 and 99 %, G grows rows, ba
 within each round; a ratio is taken within a round, and the median of the rounds is told with the lowest and highest.
 A peer that is not installed is left out with a word: `pip install -e '.[bench]'` brings them all.
 """
-import argparse, contextlib, io, json, os, platform, re, statistics, subprocess, sys, tempfile, time, warnings
+import argparse, contextlib, io, json, os, platform, re, statistics, subprocess, sys, time, warnings
 from datetime import date
 from importlib import metadata
 from pathlib import Path
