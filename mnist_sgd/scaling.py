@@ -8,6 +8,7 @@ __all__ = ['HandNet', 'shard', 'ShardLoader', 'ShardLearner', 'ranks', 'Mixed', 
 # %% ../nbs/08_scaling.ipynb #8b000004
 import json
 import os
+import time
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -188,6 +189,7 @@ def ranks(
         dist.destroy_process_group()
     except RuntimeError as e:
         if not isinstance(e, dist.DistError) and 'gloo' not in str(e).lower(): raise
+        time.sleep(2)        # a launcher looks ten times a second: let it see first who ended, and name that rank
         why = ' '.join(str(e).split())[:300]
         raise OSError(f'the processes did not meet, or one of them has ended ({why}): start them again') from e
 
@@ -254,7 +256,7 @@ def _restore(learn, tensors, run):
     dl, rec = learn.dls.train, learn.recorder
     learn.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith('model.')})
     _set_opt_state(learn.opt, {k: v for k, v in tensors.items() if k.startswith('opt.')})
-    torch.set_rng_state(tensors['rank.rng'][dl.rank])
+    torch.set_rng_state(tensors['rank.rng'][dl.rank].clone())     # set_rng_state takes no view
     learn.start, dl.epoch, dl.first = run['epoch'], run['epoch'], run['batch']
     rec._avg, rec._losses, rec.lrs = float(tensors['rank.avg'][dl.rank]), [*tensors['losses']], tensors['lrs'].tolist()
     rec.values, rec.iters = run['values'], run['iters']

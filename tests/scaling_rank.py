@@ -16,6 +16,15 @@ from mnist_sgd.scaling import Checkpoint, ShardLearner, ShardLoader, ranks
 from mnist_sgd.simple_net import simple_net
 
 
+class Begun:
+    "A callback: tell that training has begun."
+    def before_fit(self, learn): self.told = False
+
+    def before_batch(self, learn):
+        if not self.told: print('begun', flush=True)
+        self.told = True
+
+
 class Raise:
     "A callback: one rank gives up in the second epoch."
     def before_batch(self, learn):
@@ -41,7 +50,7 @@ def main(epochs=1, store=None, rank=0, world=1, out=None, checkpoint=None, every
     if store: dist.init_process_group('gloo', init_method=f'file://{store}', rank=rank, world_size=world)
     with ranks() as (rank, world):
         keep = [Checkpoint(checkpoint, every, resume=True)] if checkpoint else []
-        learn = make(rank, world, [*keep, *[Raise()][:fail]])
+        learn = make(rank, world, [*keep, *[Begun()][:wait], *[Raise()][:fail]])
         learn.fit_one_cycle(epochs, .05)
     if out:
         save_file(learn.model.state_dict(), f'{out}.{rank}')

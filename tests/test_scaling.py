@@ -65,11 +65,11 @@ def torchrun(alone, *words, n=2, restarts=0):
 
 
 def finish(process, seconds=120):
-    "(exit status, output) of a run; one that is not done in time is ended, with all its ranks, and fails."
+    "(exit status, output) of a run; one that is not done in time is ended and fails."
     try: out, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        pytest.fail(f'not done after {seconds} s: {process.communicate()[0][-2000:]}')
+        os.killpg(process.pid, signal.SIGTERM)         # torchrun ends its ranks, which have sessions of their own
+        pytest.fail(f'not done after {seconds} s: {process.communicate(timeout=60)[0][-2000:]}')
     return process.returncode, out
 
 
@@ -89,14 +89,12 @@ def wait_for(condition, process, seconds=120):
         time.sleep(.02)
 
 
-def rank_pid(group, rank):
-    "The process of a rank among those of a process group that this file started."
+def rank_pid(rank, folder):
+    "The process of a rank that this file started: the one with the test's own folder among its words."
     for p in Path('/proc').iterdir():
-        if not p.name.isdigit(): continue
-        try:
-            if os.getpgid(int(p.name)) == group and f'\0RANK={rank}\0'.encode() in (p/'environ').read_bytes():
-                return int(p.name)
-        except OSError: continue
+        try: words, env = [(p/name).read_bytes().split(b'\0') for name in ('cmdline', 'environ')]
+        except OSError: continue                       # no process, or gone since
+        if b'mnist_sgd.cli' in words and str(folder).encode() in words and b'RANK=%d' % rank in env: return int(p.name)
 
 
 # rows and gradients
@@ -167,19 +165,20 @@ def test_twenty_kills_lose_no_checkpoint_and_change_no_bit(tmp_path):
     chance, file, places = random.Random(0), tmp_path/'run.safetensors', []
     job = dict(epochs=100, checkpoint=str(file), wait=True, out=str(tmp_path/'killed'))
     runs = [start_rank(**job), start_rank(**job)]      # while one works and is killed, the next one gets ready
-    for _ in range(20):
+    for i in range(20):
         p = runs.pop(0)
         runs.append(start_rank(**job))
         assert p.stdout.readline() == 'ready\n'
         p.stdin.write('go\n')
         p.stdin.flush()
-        time.sleep(chance.uniform(.1, .5))
+        if i % 4: assert p.stdout.readline() == 'begun\n'      # each fourth one is killed earlier
+        time.sleep(chance.uniform(0, .4))
         p.kill()
         p.communicate()
         if not file.exists(): continue                 # killed before its first write
         with safe_open(file, 'pt') as f: run = json.loads(f.metadata()['run'])
         places.append((run['epoch'], run['batch']))
-    assert places == sorted(places) and len(set(places)) > 10 and places[-1] < (100, 0), places
+    assert places == sorted(places) and len(set(places)) > 8 and places[-1] < (100, 0), places
     assert {f.name for f in tmp_path.iterdir()} <= {file.name, f'.{file.name}.part'}
     for p in runs:
         p.kill()
@@ -229,7 +228,7 @@ def kill_rank_1(process, checkpoint):
         if not checkpoint.exists(): return False
         with safe_open(checkpoint, 'pt') as f: return json.loads(f.metadata()['run'])['epoch'] >= 1
     wait_for(second_epoch, process)
-    os.kill(rank_pid(process.pid, 1), signal.SIGKILL)
+    os.kill(rank_pid(1, checkpoint.parent), signal.SIGKILL)
 
 
 def test_a_killed_rank_ends_the_job_and_a_resumed_one_reaches_the_same(alone, undisturbed, tmp_path):
