@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from .data import read_idx
@@ -173,6 +174,15 @@ def _validate(self,
 ShardLearner._train, ShardLearner.validate = _train_shared, _validate
 
 # %% ../nbs/08_scaling.ipynb #8b000020
+def _meet(minutes):
+    "Make the group of all ranks."
+    gpu, wait = torch.cuda.is_available(), timedelta(minutes=minutes)
+    if gpu: torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
+    store, rank, world = next(rendezvous('env://', timeout=wait))
+    # after a restart the old addresses are still in torchrun's store: each attempt has a shelf of its own
+    store = dist.PrefixStore('attempt ' + os.environ.get('TORCHELASTIC_RESTART_COUNT', '0'), store)
+    dist.init_process_group('cpu:gloo,cuda:nccl' if gpu else 'gloo', timeout=wait, world_size=world, rank=rank, store=store)
+
 @contextmanager
 def ranks(
     minutes: float = 10., # how long a rank waits for the others before it gives up
@@ -182,9 +192,7 @@ def ranks(
         yield (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         return
     try:
-        gpu = torch.cuda.is_available()
-        if gpu: torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', 0)))
-        dist.init_process_group('cpu:gloo,cuda:nccl' if gpu else 'gloo', timeout=timedelta(minutes=minutes))
+        _meet(minutes)
         yield dist.get_rank(), dist.get_world_size()
         dist.destroy_process_group()
     except RuntimeError as e:
