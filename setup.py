@@ -42,6 +42,7 @@ setup(
     ],
     python_requires=f'>={cfg["min_python"]}',
     packages=find_packages(include=[lib, f'{lib}.*']),
+    package_data={lib: ['page/*']},
     install_requires=cfg['requirements'].split(),
     extras_require={'course': course, 'dev': course + dev, 'bench': course + bench},
     entry_points={'console_scripts': cfg['console_scripts'].split(), 'nbdev': [f'{lib}={lib}._modidx:d']},

@@ -1,0 +1,370 @@
+// The page itself: the sheet and its tools, and what is shown of a reading. The arithmetic stands in digit.js.
+'use strict';
+
+const $ = id => document.getElementById(id);
+const sheet = $('sheet'), pencil = sheet.getContext('2d', {willReadFrequently: true});
+const PAPER = '#ffffff', INK = '#10131a', WIDTH = 40;
+const state = {nets: [], net: null, tool: 'ink', past: [], picture: null, label: null, stroke: null, 
+  pen: {x: 280, y: 280, down: false}};
+
+// ---- reading
+
+// The numbers the limits of weights.js are about: share of ink, pixels of half-tone, separate pieces.
+function traitsOf(image) {
+  const ink = image.reduce((a, b) => a + b)/image.length;
+  const grey = image.filter(v => v > .1 && v < .9).length;
+  return {ink, grey, pieces: piecesOf(image)};
+}
+
+function piecesOf(image) {
+  const left = new Set([...image.keys()].filter(p => image[p] > .3));
+  let pieces = 0;
+  for (const first of left) {
+    pieces++;
+    for (const todo = [first]; todo.length;) {
+      const p = todo.pop();
+      if (!left.delete(p)) continue;
+      for (const down of [-1, 0, 1]) for (const across of [-1, 0, 1]) {
+        const col = p%SIDE + across;
+        if (col >= 0 && col < SIDE) todo.push(p + down*SIDE + across);
+      }
+    }
+  }
+  return pieces;
+}
+
+// Reasons, in words, not to trust a reading; none if it looks like a digit and all nets are sure of the same one.
+function doubtsOf(image, readings, answer) {
+  const {ink, grey, pieces} = traitsOf(image), most = TOLD.limits, doubts = [];
+  if (grey > most.grey) doubts.push('it has many half-tones, like a photo');
+  if (pieces > most.pieces) doubts.push(`it is in ${pieces} pieces`);
+  if (ink > most.ink) doubts.push('so much of it is ink that it looks like a dot or a blot');
+  if (ink < most.least_ink) doubts.push('there is hardly any ink');
+  const says = readings.map(({net, probs}) =>
+    ({name: net.name, digit: probs.indexOf(Math.max(...probs)), p: probs[answer]}));
+  if (says.some(s => s.digit !== answer)) doubts.push(says.map(s => `${s.name} reads ${s.digit}`).join(', '));
+  else {
+    const least = says.reduce((a, b) => a.p < b.p ? a : b);
+    if (least.p < most.sure) doubts.push(`${least.name} gives it only ${percent(least.p)}`);
+  }
+  return doubts;
+}
+
+// The image as all nets read it: layers and probabilities of the chosen one, its answer, and what speaks against it.
+function readingOf(image) {
+  const readings = state.nets.map(net => {
+    const passed = run(net, image);
+    return {net, passed, probs: softmax(passed.at(-1))};
+  });
+  const chosen = readings.find(r => r.net === state.net);
+  const answer = chosen.probs.indexOf(Math.max(...chosen.probs));
+  return {...chosen, image, answer, doubts: doubtsOf(image, readings, answer)};
+}
+
+function percent(p) { return p > .9995 ? 'over 99.9\u00a0%' : `${(100*p).toFixed(1)}\u00a0%`; }
+
+function sentence(reading) {
+  if (!reading) {
+    return state.picture ? 'Not sure: this picture shows no ink. Its brightness is nearly the same everywhere.'
+      : 'The sheet is blank. Draw a digit from 0 to 9, large.';
+  }
+  const {answer, probs, doubts} = reading, label = state.label === null ? '' : ` Its label says ${state.label}.`;
+  return doubts.length ? `Not sure: ${doubts.join('; ')}. Nearest is a ${answer} (${percent(probs[answer])}).${label}`
+    : `This is a ${answer}: ${percent(probs[answer])}.${label}`;
+}
+
+// Read the sheet, or the picture laid on it, and show it all; speak only when a stroke has ended.
+function read(speak = true, since = null) {
+  const grey = state.picture || greyOf(pencil.getImageData(0, 0, sheet.width, sheet.height));
+  const image = asMnist(grey), reading = image && readingOf(image);
+  paint($('seen'), image || new Float64Array(SIDE*SIDE), 0, 1);
+  $('digit').textContent = reading ? reading.answer + (reading.doubts.length ? '?' : '') : '';
+  document.querySelector('.answer').classList.toggle('unsure', !!reading && reading.doubts.length > 0);
+  showBars(reading);
+  showInside(reading);
+  if (speak) $('says').textContent = sentence(reading);
+  $('undo').disabled = !state.past.length;
+  if (since !== null) performance.measure('reading', {start: since, end: performance.now()});
+}
+
+// ---- showing
+
+// Numbers as a picture of greys, dark where high.
+function paint(canvas, numbers, low, high) {
+  const side = Math.sqrt(numbers.length), image = new ImageData(side, side);
+  canvas.width = canvas.height = side;
+  numbers.forEach((v, p) => {
+    const grey = 255 - 255*Math.min(Math.max((v - low)/(high - low), 0), 1);
+    image.data.set([grey, grey, grey, 255], 4*p);
+  });
+  canvas.getContext('2d').putImageData(image, 0, 0);
+}
+
+function element(kind, parent, more = {}) {
+  return parent.appendChild(Object.assign(document.createElement(kind), more));
+}
+
+function showBars(reading) {
+  [...$('bars').children].forEach((row, digit) => {
+    const p = reading ? reading.probs[digit] : 0;
+    row.className = reading && digit === reading.answer ? 'top' : '';
+    row.children[1].style.setProperty('--share', p);
+    row.children[2].textContent = reading ? percent(p).replace('over ', '> ') : '–';
+  });
+}
+
+// The tiles of the chosen net, made once: a picture of weights for each hidden unit, a map for each window.
+function makeInside() {
+  $('layers').replaceChildren();
+  state.net.layers.forEach((layer, i) => {
+    if (layer.kind === 'relu' || i === state.net.layers.length - 1) return;
+    const [n, nIn, k] = layer.shape, perUnit = layer.weight.length/n, pictures = layer.kind === 'linear' || nIn === 1;
+    const windows = `${n} ${pictures ? 'windows of' : 'maps, by windows of'} ${k}×${k}`;
+    element('h3', $('layers'), {textContent: layer.kind === 'linear' ? `${n} hidden units` : windows});
+    const list = element('ol', $('layers'), {className: pictures ? 'tiles' : 'tiles maps'});
+    for (let unit = 0; unit < n; unit++) {
+      const tile = element('li', list), pair = element('div', tile, {ariaHidden: 'true'});
+      const weight = layer.weight.slice(unit*perUnit, (unit + 1)*perUnit), most = Math.max(...weight.map(Math.abs));
+      if (pictures) paint(element('canvas', pair), weight, -most, most);
+      if (layer.kind === 'conv') element('canvas', pair);
+      if (layer.kind === 'conv' && pictures) pair.className = 'pair';
+      element('span', tile);
+    }
+  });
+}
+
+// Light up what fires: the numbers after each layer's bend.
+function showInside(reading) {
+  const layers = state.net.layers.filter(layer => layer.kind !== 'relu');
+  $('layers').querySelectorAll('ol').forEach((list, i) => {
+    const passed = reading && reading.passed[2*i + 1], n = layers[i].shape[0];
+    const helpers = reading && layers[i].kind === 'linear' ? helpersOf(passed, layers[i + 1], reading.answer) : [];
+    const most = passed ? Math.max(...passed) : 1;
+    [...list.children].forEach((tile, unit) => {
+      const map = passed ? passed.slice(unit*passed.length/n, (unit + 1)*passed.length/n) : new Float64Array(1);
+      const fires = Math.max(...map);
+      tile.className = (fires > 0 ? 'fires' : '') + (helpers.includes(unit) ? ' helps' : '');
+      if (layers[i].kind === 'conv') paint(tile.querySelector('canvas:last-child'), map, 0, most || 1);
+      tile.lastChild.textContent = `${helpers.includes(unit) ? '▲ ' : ''}${unit}: ${fires.toFixed(1)}`;
+    });
+  });
+  $('about').textContent = aboutInside(reading);
+}
+
+// The units whose number times the answer's weight is largest.
+function helpersOf(passed, {weight}, answer) {
+  const votes = [...passed].map((v, unit) => [v*weight[answer*passed.length + unit], unit]);
+  return votes.filter(([vote]) => vote > 0).sort((a, b) => b[0] - a[0]).slice(0, 3).map(([, unit]) => unit);
+}
+
+function aboutInside(reading) {
+  const first = state.net.layers[0];
+  const [what, how] = first.kind === 'linear'
+    ? ['Each hidden unit has a weight for every pixel, shown as a picture: dark where it wants ink, light where not. ',
+      'It fires when the drawing fits.']
+    : ['Each window slides over the picture and leaves a map of where it found what it looks for. ',
+      'Small picture: the window\'s weights, dark where it wants ink. Large: its map, dark where it fires.'];
+  if (!reading || first.kind !== 'linear') return what + how;
+  const hidden = reading.passed[1], fire = hidden.filter(v => v > 0).length;
+  const helpers = helpersOf(hidden, state.net.layers[2], reading.answer);
+  return `${what}${fire} of ${hidden.length} fire; units ${helpers.join(', ')} (▲) speak most for ${reading.answer}.`;
+}
+
+// ---- drawing
+
+function remember() {
+  const pixels = pencil.getImageData(0, 0, sheet.width, sheet.height);
+  state.past.push({pixels, picture: state.picture, label: state.label});
+  if (state.past.length > 30) state.past.shift();
+  state.picture = state.label = null;
+}
+
+function undo() {
+  const before = state.past.pop();
+  if (!before) return;
+  pencil.putImageData(before.pixels, 0, 0);
+  Object.assign(state, {picture: before.picture, label: before.label});
+  read();
+}
+
+function wipe(colour = PAPER) { pencil.fillStyle = colour; pencil.fillRect(0, 0, sheet.width, sheet.height); }
+
+function line(from, to) {
+  pencil.strokeStyle = state.tool === 'ink' ? INK : PAPER;
+  pencil.lineWidth = state.tool === 'ink' ? WIDTH : 2*WIDTH;
+  pencil.lineCap = 'round';
+  pencil.beginPath();
+  pencil.moveTo(from.x, from.y);
+  pencil.lineTo(to.x, to.y);
+  pencil.stroke();
+}
+
+function placeOf(event) {
+  const box = sheet.getBoundingClientRect();
+  return {x: (event.clientX - box.left)*sheet.width/box.width, y: (event.clientY - box.top)*sheet.height/box.height};
+}
+
+function start(event) {
+  if (state.stroke || event.button) return;
+  event.preventDefault();
+  sheet.setPointerCapture(event.pointerId);
+  remember();
+  state.stroke = {id: event.pointerId, at: placeOf(event), waiting: false};
+  line(state.stroke.at, state.stroke.at);
+}
+
+function move(event) {
+  const stroke = state.stroke;
+  if (!stroke || stroke.id !== event.pointerId) return;
+  const events = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
+  for (const e of events.length ? events : [event]) { line(stroke.at, placeOf(e)); stroke.at = placeOf(e); }
+  if (stroke.waiting) return;
+  stroke.waiting = true;
+  requestAnimationFrame(() => { stroke.waiting = false; if (state.stroke === stroke) read(false); });
+}
+
+function end(event) {
+  if (!state.stroke || state.stroke.id !== event.pointerId) return;
+  state.stroke = null;
+  read(true, event.timeStamp);
+}
+
+// The pen of the keyboard: a ring on the sheet, filled while it is down.
+function key(event) {
+  const step = {ArrowLeft: [-20, 0], ArrowRight: [20, 0], ArrowUp: [0, -20], ArrowDown: [0, 20]}[event.key];
+  const tasks = {' ': togglePen, Backspace: undo, Delete: clear};
+  if (event.ctrlKey || event.metaKey || event.altKey || !(step || tasks[event.key])) return;
+  event.preventDefault();
+  if (!step) return tasks[event.key]();
+  const from = {...state.pen};
+  state.pen.x = Math.min(Math.max(from.x + step[0], 0), sheet.width);
+  state.pen.y = Math.min(Math.max(from.y + step[1], 0), sheet.height);
+  if (state.pen.down) { line(from, state.pen); read(false); }
+  showPen();
+}
+
+function togglePen() {
+  state.pen.down = !state.pen.down;
+  if (state.pen.down) {
+    remember();
+    line(state.pen, state.pen);
+    read(false);
+    $('says').textContent = 'The pen is down.';
+  } else read();
+  showPen();
+}
+
+function showPen() {
+  $('pen').style.left = `${100*state.pen.x/sheet.width}%`;
+  $('pen').style.top = `${100*state.pen.y/sheet.height}%`;
+  $('pen').classList.toggle('down', !!state.pen.down);
+}
+
+function clear() { remember(); wipe(); read(); }
+
+function choose(tool) {
+  state.tool = tool;
+  for (const id of ['ink', 'rub']) $(id).ariaPressed = String(id === tool);
+}
+
+// ---- digits and pictures from elsewhere
+
+function lay(source, width, height, paper) {
+  const scale = Math.min(sheet.width/width, sheet.height/height);
+  wipe(paper);
+  pencil.drawImage(source, (sheet.width - width*scale)/2, (sheet.height - height*scale)/2, width*scale, height*scale);
+}
+
+function realDigit() {
+  const {labels, data} = TOLD.digits, all = bytesOf(data), i = Math.floor(Math.random()*labels.length);
+  const small = document.createElement('canvas');
+  paint(small, Float64Array.from(all.slice(i*SIDE*SIDE, (i + 1)*SIDE*SIDE), v => v/255), 0, 1);
+  remember();
+  lay(small, SIDE, SIDE, PAPER);
+  state.label = labels[i];
+  read();
+}
+
+async function loadPicture(file) {
+  let bitmap;
+  try { bitmap = await createImageBitmap(file); }
+  catch { $('says').textContent = `${file.name} is no picture that this browser can read.`; return; }
+  const scale = Math.min(1, 4000/Math.max(bitmap.width, bitmap.height)), canvas = document.createElement('canvas');
+  canvas.width = Math.max(1, bitmap.width*scale);
+  canvas.height = Math.max(1, bitmap.height*scale);
+  const context = canvas.getContext('2d');
+  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  const grey = greyOf(context.getImageData(0, 0, canvas.width, canvas.height)), paper = paperOf(grey);
+  remember();
+  lay(bitmap, bitmap.width, bitmap.height, `rgb(${paper} ${paper} ${paper})`);
+  state.picture = grey;
+  read();
+}
+
+// ---- beginning
+
+function listen() {
+  sheet.addEventListener('pointerdown', start);
+  sheet.addEventListener('pointermove', move);
+  sheet.addEventListener('pointerup', end);
+  sheet.addEventListener('pointercancel', end);
+  sheet.addEventListener('keydown', key);
+  addEventListener('keydown', e => { if ((e.ctrlKey || e.metaKey) && e.key === 'z') { e.preventDefault(); undo(); } });
+  const tasks = {ink: () => choose('ink'), rub: () => choose('rub'), undo, clear, real: realDigit,
+    load: () => $('file').click()};
+  for (const [id, task] of Object.entries(tasks)) $(id).addEventListener('click', task);
+  $('file').addEventListener('change', async () => {
+    if ($('file').files.length) await loadPicture($('file').files[0]);
+    $('file').value = '';
+  });
+}
+
+function makeBars() {
+  for (let digit = 0; digit < 10; digit++) {
+    const row = element('li', $('bars'));
+    element('span', row, {textContent: digit});
+    element('i', row);
+    element('span', row);
+  }
+}
+
+function makeChoice() {
+  state.nets.forEach(net => {
+    const label = element('label', $('nets'));
+    const radio = element('input', label, {type: 'radio', name: 'net', checked: net === state.net});
+    label.append(net.name);
+    radio.addEventListener('change', () => { state.net = net; makeInside(); read(); });
+  });
+}
+
+function theme() {
+  const isDark = () => getComputedStyle(document.documentElement).colorScheme === 'dark'
+    || (!document.documentElement.dataset.theme && matchMedia('(prefers-color-scheme: dark)').matches);
+  const name = () => { $('theme').textContent = isDark() ? 'Light' : 'Dark'; };
+  $('theme').addEventListener('click', () => {
+    document.documentElement.dataset.theme = isDark() ? 'light' : 'dark';
+    name();
+  });
+  name();
+}
+
+function begin() {
+  wipe();
+  theme();
+  try { state.nets = netsOf(typeof TOLD === 'undefined' ? null : TOLD); }
+  catch (error) {
+    const why = typeof TOLD === 'undefined' ? 'it cannot be read' : error.message;
+    $('says').textContent = `The file weights.js is missing or broken: ${why}. Write the page anew by mnist_sgd demo.`;
+    for (const button of document.querySelectorAll('.tools button')) button.disabled = true;
+    return;
+  }
+  state.net = state.nets.at(-1);
+  makeBars();
+  makeChoice();
+  makeInside();
+  listen();
+  showPen();
+  read();
+}
+
+begin();
