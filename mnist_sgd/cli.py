@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'MODEL', 'PICTURE', 'run_data', 'build_model', 'plot_learned', 'run_train', 'load_model', 'run_predict',
-           'main']
+           'run_demo', 'main']
 
 # %% ../nbs/11_cli.ipynb #13ea9cfb
 import argparse
@@ -344,6 +344,47 @@ def run_predict(
         print(f'{file}: {probs.index(max(probs))}  {each}', flush=True)
     return code
 
+# %% ../nbs/11_cli.ipynb #d09c0de1
+def _demo_model(name, out):
+    "The model of that name saved in `out`, or in a folder of its own below it; trained if there is none."
+    wanted = str(build_model(name))
+    for file in Path(out)/MODEL, Path(out)/name/MODEL:
+        if file.is_file():
+            model = load_model(file).model
+            if str(model) == wanted: return model
+            if file.parent.name == name: raise ValueError(f'{file} holds another model than {name}: move it away')
+    run_train(name, out=Path(out)/name)
+    return load_model(Path(out)/name/MODEL).model
+
+def _serve(folder, port, no_browser):
+    "Serve a folder on this machine alone until Ctrl-C, and open it in the browser."
+    import webbrowser
+    from mnist_sgd.demo import page_server
+    with page_server(folder, port) as server:
+        url = f'http://127.0.0.1:{server.server_port}/'
+        print(f'draw at {url} (Ctrl-C ends)', flush=True)
+        if not no_browser: webbrowser.open(url)
+        server.serve_forever()
+
+# %% ../nbs/11_cli.ipynb #d09c0de2
+def run_demo(
+    export: str = None, # folder to write the page into, instead of serving it
+    port: int = 8000, # first port to try
+    no_browser: bool = False, # only say the address?
+    out: str = 'mnist_sgd_out', # folder of the trained models
+) -> int: # exit code 0
+    "Train what is not trained yet; write the page, or serve it and open it in the browser."
+    from mnist_sgd.demo import page_folder, write_page
+    if export: page_folder(export)
+    models = {name: _demo_model(name, out) for name in ('simple_net', 'cnn')}
+    from mnist_sgd.data import load_mnist
+    _, (x, y) = load_mnist()
+    if export:
+        print(f'wrote {write_page(models, export, x[:50], y[:50])}/index.html: open it, or put the folder on a web server')
+        return 0
+    with tempfile.TemporaryDirectory() as tmp: _serve(write_page(models, Path(tmp)/'page', x[:50], y[:50]), port, no_browser)
+    return 0
+
 # %% ../nbs/11_cli.ipynb #fb52d853
 _MANUAL = '''
 examples:
@@ -351,6 +392,7 @@ examples:
   mnist_sgd train --model cnn --out cnn    train the convolutional net, save it elsewhere
   mnist_sgd predict seven.png photo.jpg    read two pictures with the model in mnist_sgd_out
   mnist_sgd data --check                   is the data there, and whole?
+  mnist_sgd demo                           draw digits in the browser
 
 exit codes:
   0    done
@@ -392,6 +434,19 @@ def _add_predict(commands):
                    '(default: %(default)s)')
     p.set_defaults(run=run_predict)
 
+# %% ../nbs/11_cli.ipynb #d09c0de5
+def _add_demo(commands):
+    p = commands.add_parser('demo', help='draw digits in the browser', description='Serve a page on which you draw a digit '
+        'and two nets read it. A model that is not\nsaved yet is trained first: minutes, once. Nobody but this machine can '
+        'reach the page.',
+        epilog='examples:\n  mnist_sgd demo\n  mnist_sgd demo --export page')
+    p.add_argument('--export', metavar='DIR', help='write the page into this new or empty folder instead of serving it')
+    p.add_argument('--port', type=_number(int, 1, 65535), default=8000, metavar='N', help='port to serve on; if it is taken, '
+                   'the next free one (default: %(default)s)')
+    p.add_argument('--no-browser', action='store_true', help='do not open the browser, only say the address')
+    p.add_argument('--out', default='mnist_sgd_out', metavar='DIR', help='folder of the trained models (default: %(default)s)')
+    p.set_defaults(run=run_demo)
+
 # %% ../nbs/11_cli.ipynb #e9e55b0d
 def _usual(key): return ', '.join(f'{name} {recipe[key]:g}' for name, recipe in RECIPES.items())
 
@@ -432,7 +487,7 @@ def _parser():
                      'digits, and let it read yours.\n`mnist_sgd COMMAND --help` tells more of each command.')
     parser.add_argument('--version', action='version', version=f'mnist_sgd {__version__}')
     commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
-    for add in _add_data, _add_train, _add_predict: add(commands)
+    for add in _add_data, _add_train, _add_predict, _add_demo: add(commands)
     return parser
 
 # %% ../nbs/11_cli.ipynb #15b487dc

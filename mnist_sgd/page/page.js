@@ -35,17 +35,17 @@ function piecesOf(image) {
 
 // Reasons, in words, not to trust a reading; none if it looks like a digit and all nets are sure of the same one.
 function doubtsOf(image, readings, answer) {
-  const {ink, grey, pieces} = traitsOf(image), most = TOLD.limits, doubts = [];
-  if (grey > most.grey) doubts.push('it has many half-tones, like a photo');
-  if (pieces > most.pieces) doubts.push(`it is in ${pieces} pieces`);
-  if (ink > most.ink) doubts.push('so much of it is ink that it looks like a dot or a blot');
-  if (ink < most.least_ink) doubts.push('there is hardly any ink');
+  const {ink, grey, pieces} = traitsOf(image), limits = TOLD.limits, doubts = [];
+  if (grey > limits.most_grey) doubts.push('it has many half-tones, like a photo');
+  if (pieces > limits.most_pieces) doubts.push(`it is in ${pieces} pieces`);
+  if (ink > limits.most_ink) doubts.push('so much of it is ink that it looks like a dot or a blot');
+  if (ink < limits.least_ink) doubts.push('there is hardly any ink');
   const says = readings.map(({net, probs}) =>
     ({name: net.name, digit: probs.indexOf(Math.max(...probs)), p: probs[answer]}));
   if (says.some(s => s.digit !== answer)) doubts.push(says.map(s => `${s.name} reads ${s.digit}`).join(', '));
   else {
     const least = says.reduce((a, b) => a.p < b.p ? a : b);
-    if (least.p < most.sure) doubts.push(`${least.name} gives it only ${percent(least.p)}`);
+    if (least.p < limits.sure) doubts.push(`${least.name} gives it only ${percent(least.p)}`);
   }
   return doubts;
 }
@@ -209,7 +209,7 @@ function start(event) {
   event.preventDefault();
   sheet.setPointerCapture(event.pointerId);
   remember();
-  state.stroke = {id: event.pointerId, at: placeOf(event), waiting: false};
+  state.stroke = {id: event.pointerId, at: placeOf(event), waiting: false, pause: 30};
   line(state.stroke.at, state.stroke.at);
 }
 
@@ -220,7 +220,13 @@ function move(event) {
   for (const e of events.length ? events : [event]) { line(stroke.at, placeOf(e)); stroke.at = placeOf(e); }
   if (stroke.waiting) return;
   stroke.waiting = true;
-  requestAnimationFrame(() => { stroke.waiting = false; if (state.stroke === stroke) read(false); });
+  setTimeout(() => {                      // as often as the machine can without lagging behind the pen
+    if (state.stroke !== stroke) return;
+    const began = performance.now();
+    read(false);
+    stroke.pause = 2*(performance.now() - began);
+    stroke.waiting = false;
+  }, stroke.pause);
 }
 
 function end(event) {

@@ -1,0 +1,412 @@
+"""The drawing page in a real browser: the same arithmetic as torch, drawn on, looked at, and given bad input."""
+import base64
+import io
+import os
+import shutil
+import threading
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from mnist_sgd.data import load_mnist
+from mnist_sgd.demo import page_model, page_server, write_page
+from mnist_sgd.full_mnist import as_mnist, cross_entropy, simple_cnn
+from mnist_sgd.learner import SGD, DataLoader, DataLoaders, Learner
+from mnist_sgd.simple_net import simple_net
+
+ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+        '--disable-component-update', '--disable-sync']
+NAMES = 'chromium', 'chromium-browser', 'google-chrome'
+SIDE = 560                                     # pixels of the sheet, as page.js counts them
+
+
+def without(what):
+    "Skip, or fail where MNIST_SGD_NO_SKIP is set, because something is not installed."
+    (pytest.fail if os.environ.get('MNIST_SGD_NO_SKIP') else pytest.skip)(f'needs {what}')
+
+
+@pytest.fixture(scope='module')
+def browser():
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if not found: without('a browser: apt-get install chromium')
+    try: from playwright.sync_api import sync_playwright
+    except ImportError: without('playwright: pip install playwright')
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=found, args=ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope='module')
+def digits(): return load_mnist()[1]
+
+
+@pytest.fixture(scope='module')
+def models(browser):
+    "Both nets, trained for a minute at most."
+    (x, y), _ = load_mnist()
+    models, threads = {}, torch.get_num_threads()
+    torch.set_num_threads(1)
+    for name, make, epochs in ('simple_net', simple_net, 4), ('cnn', simple_cnn, 2):
+        torch.manual_seed(0)
+        dls = DataLoaders(DataLoader(torch.utils.data.TensorDataset(x, y), bs=128, shuffle=True), [(x[:99], y[:99])])
+        learn = Learner(dls, make(), cross_entropy, partial(SGD, mom=.9), verbose=False)
+        learn.fit_one_cycle(epochs, .2)
+        models[name] = learn.model
+    torch.set_num_threads(threads)
+    return models
+
+
+@pytest.fixture(scope='module')
+def folder(models, digits, tmp_path_factory):
+    return write_page(models, tmp_path_factory.mktemp('demo')/'page', digits[0][:50], digits[1][:50])
+
+
+@pytest.fixture
+def address(folder):
+    "Where the page is served; the address ends with the test."
+    with page_server(folder, 8900) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f'http://127.0.0.1:{server.server_port}/'
+        server.shutdown()
+        thread.join(10)
+
+
+@pytest.fixture
+def opened(browser, address):
+    "Opens the page in a fresh context; at the end: no console error, no failed request, none to another host."
+    contexts, faults = [], []
+    def watch(page):
+        page.on('console', lambda m: faults.append(m.text) if m.type in ('error', 'warning') else None)
+        page.on('pageerror', lambda e: faults.append(str(e)))
+        page.on('requestfailed', lambda r: faults.append(f'failed: {r.url}'))
+        page.on('response', lambda r: faults.append(f'{r.status}: {r.url}') if r.status >= 400 else None)
+        page.on('request', lambda r: faults.append(f'foreign: {r.url}') if not r.url.startswith((address, 'data:')) else None)
+    def open_page(width=1280, height=900, net=None, **kwargs):
+        contexts.append(browser.new_context(viewport={'width': width, 'height': height}, **kwargs))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(20_000)
+        watch(page)
+        page.goto(address)
+        if net: page.get_by_label(net).check()
+        return page
+    yield open_page
+    for context in contexts: context.close()
+    assert faults == []
+
+
+def says(page): return page.locator('#says').inner_text().replace('\u00a0', ' ')
+def packed(a): return base64.b64encode(np.ascontiguousarray(a, np.uint8).tobytes()).decode()
+
+
+def stroke(page, points):
+    "Draw with the mouse through points of the sheet."
+    box = page.locator('#sheet').bounding_box()
+    at = [(box['x'] + x*box['width']/SIDE, box['y'] + y*box['height']/SIDE) for x, y in points]
+    page.mouse.move(*at[0])
+    page.mouse.down()
+    for point in at[1:]: page.mouse.move(*point)
+    page.mouse.up()
+
+
+THREE = [(180, 170), (230, 120), (300, 110), (370, 140), (385, 210), (340, 260), (270, 275), (340, 290), (400, 340),
+         (395, 420), (320, 470), (230, 465), (170, 420)]
+
+
+# the same arithmetic
+
+def test_logits_equal_torchs_on_1000_test_images(opened, models, digits, capsys):
+    rows = torch.randperm(10_000, generator=torch.Generator().manual_seed(0))[:1000]
+    x, page = digits[0][rows], opened()
+    told = page.evaluate('''all => {
+        const bytes = bytesOf(all), images = Array.from({length: bytes.length/784}, (_, i) =>
+            Float64Array.from(bytes.slice(784*i, 784*i + 784), v => v/255));
+        return state.nets.map(net => [net.name, images.map(image => Array.from(run(net, image).at(-1)))]);
+    }''', packed((x*255).round().numpy()))
+    assert [name for name, _ in told] == ['simple_net', 'cnn']
+    for name, logits in told:
+        wanted, logits = page_model(models[name])(x), torch.tensor(logits)
+        assert logits.shape == (1000, 10) and (logits - wanted).abs().max() < 1e-4
+        assert (logits.argmax(1) == wanted.argmax(1)).all()
+        right = (logits.argmax(1) == digits[1][rows]).sum()
+        assert right > {'simple_net': 940, 'cnn': 970}[name]
+        with capsys.disabled():
+            print(f'\n{name}: 1,000 test images, largest difference of a logit from torch '
+                  f'{(logits - wanted).abs().max():.1e}, {right} read right')
+
+
+def sheets(digits, n=60):
+    "Pictures of many sizes: digits enlarged, off the middle, light on dark, faint, noisy, and shapes that are no digits."
+    rng = np.random.default_rng(1)
+    for i, img in enumerate(digits[0][:n].view(-1, 28, 28)):
+        width, height = rng.integers(40, 700, 2)
+        side = int(rng.integers(20, min(width, height)))
+        big = Image.fromarray((img*255).byte().numpy()).resize((side, side), Image.BICUBIC)
+        sheet = Image.new('L', (int(width), int(height)), 230)
+        sheet.paste(int(rng.integers(0, 150)), (int(rng.integers(width - side)), int(rng.integers(height - side))), big)
+        noise = rng.integers(-12, 13, (height, width)) if i % 3 else 0
+        grey = (np.asarray(sheet) + noise).clip(0, 255).astype(np.uint8)
+        yield 255 - grey if i % 2 else grey
+    for size in (8, 8), (9, 30), (100, 101): yield rng.integers(0, 256, size).astype(np.uint8)
+    bar = np.full((90, 60), 255, np.uint8)
+    bar[20:71, 28:33] = 7
+    yield bar
+
+
+def test_preprocessing_is_as_mnists_twin(opened, digits):
+    page, worst = opened(), 0
+    for grey in sheets(digits):
+        told = page.evaluate('([all, rows, cols]) => Array.from(asMnist({values: bytesOf(all), rows, cols}))',
+                             [packed(grey), *grey.shape])
+        worst = max(worst, np.abs(np.reshape(told, (28, 28)) - as_mnist(grey).numpy()).max())
+    assert worst < 1e-6
+
+
+@pytest.mark.parametrize('kind', ['grey', 'colour', 'clear', 'large', 'turned jpeg'])
+def test_a_loaded_picture_is_read_as_predict_reads_it(opened, digits, tmp_path, kind):
+    img = digits[0][0].view(28, 28)
+    side = 1300 if kind == 'large' else 140
+    ink = Image.fromarray((img*255).byte().numpy()).resize((side, side), Image.BICUBIC)
+    sheet = Image.new('RGB', (side + 120, side + 60), 'ivory' if kind != 'grey' else 'white')
+    sheet.paste('navy', (90, 20), ink)
+    file, options, most = tmp_path/'digit.png', {}, 1e-6
+    if kind == 'grey': sheet = sheet.convert('L')
+    if kind == 'clear': sheet, most = Image.merge('LA', (Image.new('L', ink.size, 40), ink)), .02
+    if kind == 'turned jpeg':
+        exif = Image.Exif()
+        exif[274] = 6
+        sheet, file, options, most = sheet.transpose(Image.ROTATE_90), tmp_path/'digit.jpg', {'exif': exif}, .05
+    sheet.save(file, **options)
+    page = opened()
+    page.locator('#file').set_input_files(file)
+    page.wait_for_function("document.getElementById('says').textContent.startsWith('This is a 7')")
+    told = page.evaluate('Array.from(asMnist(state.picture))')
+    assert np.abs(np.reshape(told, (28, 28)) - as_mnist(file).numpy()).max() < most
+
+
+def test_doubts_rest_on_the_numbers_the_limits_were_chosen_by(opened, digits):
+    ndimage = pytest.importorskip('scipy.ndimage')
+    imgs = digits[0][:200].view(-1, 28, 28)
+    told = opened().evaluate('''all => { const bytes = bytesOf(all); return Array.from({length: 200}, (_, i) =>
+        traitsOf(Float64Array.from(bytes.slice(784*i, 784*i + 784), v => v/255))); }''', packed((imgs*255).round().numpy()))
+    for img, traits in zip(imgs.double(), told):
+        assert traits['pieces'] == ndimage.label(img > .3, np.ones((3, 3)))[1]
+        assert traits['grey'] == ((img > .1) & (img < .9)).sum()
+        assert abs(traits['ink'] - img.mean()) < 1e-6
+    assert {t['pieces'] for t in told} >= {1, 2}
+
+
+# drawn by hand
+
+def strokes_of(img):
+    "The skeleton of a digit as strokes: points of the sheet, a stroke ends where no new point is near."
+    from skimage.morphology import skeletonize
+    big = Image.fromarray((img*255).byte().numpy()).resize((280, 280), Image.BICUBIC)
+    left = {(int(c), int(r)) for r, c in zip(*np.nonzero(skeletonize(np.asarray(big) > 110)))}
+    def near(p): return [(p[0] + i, p[1] + j) for j, i in ((0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
+                         if (p[0] + i, p[1] + j) in left]
+    while left:
+        path = [min(left, key=lambda p: (len(near(p)), p))]              # the end of a line, if there is one
+        while path[-1] in left:
+            left.remove(path[-1])
+            path += near(path[-1])[:1]
+        kept = path[::16] + path[-1:]
+        if len(path) > 8: yield [(2*x, 2*y) for x, y in kept]
+
+
+def test_a_hundred_digits_drawn_with_the_pen(opened, digits, capsys):
+    try: import skimage.morphology                                       # noqa: F401
+    except ImportError: without('scikit-image: pip install scikit-image')
+    rows = torch.randperm(10_000, generator=torch.Generator().manual_seed(7))[:100]
+    page, read = opened(), []
+    for row in rows.tolist():
+        page.evaluate('clear()')
+        for points in strokes_of(digits[0][row].view(28, 28)): stroke(page, points)
+        read.append(page.evaluate('''() => { const image = asMnist(greyOf(pencil.getImageData(0, 0, 560, 560)));
+            return state.nets.map(net => { const z = run(net, image).at(-1); return z.indexOf(Math.max(...z)); }); }'''))
+        assert page.locator('#digit').inner_text().startswith(str(read[-1][1]))
+    right = (torch.tensor(read) == digits[1][rows][:, None]).sum(0).tolist()
+    with capsys.disabled(): print(f'\nof 100 test digits drawn along their skeletons read right: {right[0]} by simple_net, '
+                                  f'{right[1]} by cnn')
+    assert min(right) >= 95
+
+
+def test_pen_eraser_undo_and_clear(opened):
+    page = opened()
+    undo = page.locator('#undo')
+    assert says(page).startswith('The sheet is blank') and undo.is_disabled()
+    stroke(page, THREE)
+    assert says(page).startswith('This is a 3')
+    three = page.evaluate('sheet.toDataURL()')
+    page.get_by_role('button', name='Eraser').click()
+    stroke(page, [(x, y) for x in range(100, 460, 60) for y in ((60, 520) if x % 120 else (520, 60))])
+    assert says(page).startswith('The sheet is blank')
+    undo.click()
+    assert page.evaluate('sheet.toDataURL()') == three and says(page).startswith('This is a 3')
+    page.get_by_role('button', name='Clear').click()
+    assert says(page).startswith('The sheet is blank')
+    page.keyboard.press('Control+z')
+    assert page.evaluate('sheet.toDataURL()') == three
+    undo.click()
+    assert says(page).startswith('The sheet is blank') and undo.is_disabled()
+
+
+def test_touch_draws_and_does_not_scroll(opened):
+    page = opened(320, 640, has_touch=True, is_mobile=True)
+    page.locator('#sheet').scroll_into_view_if_needed()
+    box, before = page.locator('#sheet').bounding_box(), page.evaluate('scrollY')
+    touch = page.context.new_cdp_session(page)
+    for kind, spot in [('touchStart', THREE[0]), *(('touchMove', p) for p in THREE[1:]), ('touchEnd', None)]:
+        points = [] if spot is None else [{a: box[a] + v*box['width']/SIDE for a, v in zip('xy', spot)}]
+        touch.send('Input.dispatchTouchEvent', {'type': kind, 'touchPoints': points})
+    page.wait_for_function("document.getElementById('says').textContent.startsWith('This is a 3')")
+    assert page.evaluate('scrollY') == before
+
+
+def test_by_keyboard_alone(opened):
+    page = opened()
+    for _ in range(5):
+        page.keyboard.press('Tab')
+        if page.evaluate("document.activeElement.id") == 'sheet': break
+    for key in ['ArrowUp']*8 + [' ']: page.keyboard.press(key)
+    assert says(page) == 'The pen is down.'
+    for key in ['ArrowDown']*17 + [' ']: page.keyboard.press(key)
+    assert 'a 1' in says(page)
+    page.keyboard.press('Backspace')
+    assert says(page).startswith('The sheet is blank')
+    for key in [' ', ' ', 'Delete']: page.keyboard.press(key)
+    assert says(page).startswith('The sheet is blank')
+    names = []
+    for _ in range(7):
+        page.keyboard.press('Tab')
+        names.append(page.evaluate("document.activeElement.textContent || document.activeElement.name"))
+    assert names == ['Pen', 'Eraser', 'Undo', 'Clear', 'A real test digit', 'Load a picture', 'net']
+    page.keyboard.press('ArrowUp')
+    assert page.get_by_label('simple_net').is_checked()
+
+
+def test_real_digits_and_the_choice_of_the_net(opened):
+    page, right = opened(), 0
+    for _ in range(10):
+        page.get_by_role('button', name='A real test digit').click()
+        label = says(page).split('Its label says ')[1][0]
+        right += page.locator('#digit').inner_text()[0] == label
+    assert right >= 8
+    assert page.locator('#layers canvas').count() == 16*2 + 32 + 32
+    page.get_by_label('simple_net').check()
+    assert page.locator('#layers canvas').count() == 30
+    fires = page.locator('#layers .fires').count()
+    assert 0 < fires < 30 and f'{fires} of 30 fire' in page.locator('#about').inner_text()
+    shares = [float(s.rstrip('%').strip(' \u00a0>')) for s in page.locator('#bars span:last-child').all_inner_texts()]
+    assert len(shares) == 10 and abs(sum(shares) - 100) < 1
+
+
+# how it looks and sounds
+
+@pytest.mark.parametrize('width', [320, 800, 1280])
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_no_scroll_and_nothing_serious_by_axe(opened, width, scheme):
+    try: from axe_playwright_python.sync_playwright import Axe
+    except ImportError: without('axe-playwright-python: pip install axe-playwright-python')
+    page = opened(width, color_scheme=scheme, net='simple_net')
+    stroke(page, THREE)
+    assert page.evaluate('document.documentElement.scrollWidth') <= width
+    bright = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]")
+    assert (bright > 128) == (scheme == 'light')
+    found = Axe().run(page).response['violations']
+    assert [(v['id'], v['impact'], v['nodes'][0]['html']) for v in found if v['impact'] in ('serious', 'critical')] == []
+
+
+def test_the_theme_can_be_turned(opened):
+    page = opened(color_scheme='dark')
+    light = page.get_by_role('button', name='Light')
+    def bright(): return page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]") > 128
+    assert not bright()
+    light.click()
+    assert bright()
+    page.get_by_role('button', name='Dark').click()
+    assert not bright()
+
+
+def test_a_result_is_announced_once_a_stroke(opened):
+    page = opened()
+    says_it = page.locator('#says')
+    assert (says_it.get_attribute('role'), says_it.get_attribute('aria-live')) == ('status', 'polite')
+    page.evaluate('''() => { window.said = 0; new MutationObserver(() => window.said++).observe(
+        document.getElementById('says'), {childList: true, characterData: true, subtree: true}); }''')
+    stroke(page, THREE)
+    assert page.evaluate('window.said') == 1
+
+
+def test_weight_and_time_are_measured(opened, folder, capsys):
+    page = opened()
+    stroke(page, THREE)
+    took, = page.evaluate("performance.getEntriesByName('reading').map(e => e.duration)")
+    sent = page.evaluate("performance.getEntriesByType('resource').map(e => e.encodedBodySize)")
+    weight = sum(f.stat().st_size for f in folder.iterdir())
+    assert sum(sent) + (folder/'index.html').stat().st_size == weight < 500_000
+    with capsys.disabled(): print(f'\nthe page weighs {weight:,} bytes; from the last pointer event to the reading {took:.0f} ms')
+
+
+# no digit
+
+def picture_of_a_cat():
+    "A photo of a cat: scikit-image's own."
+    try: from skimage import data
+    except ImportError: without('scikit-image: pip install scikit-image')
+    drawn = io.BytesIO()
+    Image.fromarray(data.cat()).save(drawn, 'JPEG')
+    return drawn.getvalue()
+
+
+@pytest.mark.parametrize('net', ['simple_net', 'cnn'])
+def test_what_is_no_digit_is_doubted(opened, net):
+    page = opened(net=net)
+    stroke(page, [(300, 300), (301, 301)])
+    assert says(page).startswith('Not sure: so much of it is ink that it looks like a dot'), says(page)
+    assert page.locator('#digit').inner_text().endswith('?')
+    for x in range(100, 500, 100): stroke(page, [(x, 200), (x, 260)])
+    assert says(page).startswith('Not sure: it is in 5 pieces'), says(page)
+    page.locator('#clear').click()
+    rng = np.random.default_rng(3)
+    stroke(page, [tuple(p) for p in rng.uniform(80, 480, (25, 2))])
+    assert says(page).startswith('Not sure: '), says(page)
+    page.locator('#file').set_input_files({'name': 'cat.jpg', 'mimeType': 'image/jpeg', 'buffer': picture_of_a_cat()})
+    page.wait_for_function("document.getElementById('says').textContent.includes('half-tones')")
+    assert says(page).startswith('Not sure: it has many half-tones, like a photo')
+    blank = io.BytesIO()
+    Image.new('RGB', (90, 90), 'pink').save(blank, 'PNG')
+    page.locator('#file').set_input_files({'name': 'pink.png', 'mimeType': 'image/png', 'buffer': blank.getvalue()})
+    page.wait_for_function("document.getElementById('says').textContent.includes('shows no ink')")
+    page.locator('#file').set_input_files({'name': 'torn.png', 'mimeType': 'image/png', 'buffer': blank.getvalue()[:60]})
+    page.wait_for_function("document.getElementById('says').textContent === "
+                           "'torn.png is no picture that this browser can read.'")
+
+
+@pytest.mark.parametrize('spoil, part', [
+    (lambda f: f.write_text(f.read_text()[:50_000]), 'it cannot be read'),
+    (lambda f: f.unlink(), 'it cannot be read'),
+    (lambda f: f.write_text(f.read_text().replace('"shape": [30, 784]', '"shape": [30, 700]')),
+     'layer 0 of simple_net has 23550 numbers, wanted 21030'),
+    (lambda f: f.write_text('const TOLD = {};'), 'it holds no net')], ids=['cut', 'gone', 'shape', 'empty'])
+def test_broken_weights_get_one_clear_message(browser, folder, tmp_path, spoil, part):
+    shutil.copytree(folder, tmp_path/'page')
+    spoil(tmp_path/'page'/'weights.js')
+    page = browser.new_page()
+    page.goto((tmp_path/'page'/'index.html').as_uri())
+    assert says(page) == f'The file weights.js is missing or broken: {part}. Write the page anew by mnist_sgd demo.'
+    assert page.locator('.tools button:enabled').count() == 0
+    page.close()
+
+
+def test_the_folder_opens_without_a_server(browser, folder):
+    page = browser.new_page()
+    page.goto(Path(folder/'index.html').as_uri())
+    stroke(page, THREE)
+    assert says(page).startswith('This is a 3')
+    page.close()
