@@ -7,9 +7,9 @@ import json, os, socket, subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
 
 
-def ended(process):
-    "Wait for a rank, 150 seconds at most."
-    try: out, err = process.communicate(timeout=150)
+def ended(process, seconds):
+    "Wait for a rank; end it after so many seconds."
+    try: out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
@@ -28,7 +28,7 @@ def run(job):
         started = [subprocess.Popen([sys.executable, '-m', 'mnist_sgd.cli', *job['words']], text=True,
                                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                     env={**env, 'RANK': str(rank)}) for rank in range(world)]
-        return [ended(p) for p in started]
+        return [ended(p, 20 if i else 150) for i, p in enumerate(started)]   # the others end soon after rank 0, or are ended
 
 
 if __name__ == '__main__':
