@@ -74,7 +74,8 @@ def shard(
 # %% ../nbs/08_scaling.ipynb #8b0f0001
 def _read(column, rows):
     "Copy some rows of a tensor or of a file; bytes of images become floats in [0,1], labels int64."
-    taken = column[rows] if isinstance(column, torch.Tensor) else torch.from_numpy(np.array(column[rows.numpy()]))
+    if isinstance(column, torch.Tensor): taken = column.index_select(0, rows)
+    else: taken = torch.from_numpy(np.array(column[rows.numpy()]))
     if taken.ndim > 1 and taken.dtype == torch.uint8: return taken.float().div_(255).flatten(1)
     return taken if taken.is_floating_point() else taken.long()
 
