@@ -34,7 +34,8 @@ def saved(tmp_path):
     for name in 'simple_net', 'cnn':
         file = tmp_path/'mnist_sgd_out'/name/MODEL
         file.parent.mkdir(parents=True)
-        save_file(build_model(name).state_dict(), file, {'model': name})
+        state = {k: v.contiguous() for k, v in build_model(name).state_dict().items()}
+        save_file(state, file, {'model': name})
     return tmp_path
 
 

@@ -1,7 +1,6 @@
 """The drawing page in a real browser: the same arithmetic as torch, drawn on, looked at, and given bad input."""
 import base64
 import io
-import os
 import shutil
 import threading
 from functools import partial
@@ -12,33 +11,19 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from browser import chromium, skip
 from mnist_sgd.data import load_mnist
 from mnist_sgd.demo import page_model, page_server, write_page
 from mnist_sgd.full_mnist import as_mnist, cross_entropy, simple_cnn
 from mnist_sgd.learner import SGD, DataLoader, DataLoaders, Learner
 from mnist_sgd.simple_net import simple_net
 
-ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-        '--disable-component-update', '--disable-sync']
-NAMES = 'chromium', 'chromium-browser', 'google-chrome'
 SIDE = 560                                     # pixels of the sheet, as page.js counts them
-
-
-def without(what):
-    "Skip, or fail where MNIST_SGD_NO_SKIP is set, because something is not installed."
-    (pytest.fail if os.environ.get('MNIST_SGD_NO_SKIP') else pytest.skip)(f'needs {what}')
 
 
 @pytest.fixture(scope='module')
 def browser():
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if not found: without('a browser: apt-get install chromium')
-    try: from playwright.sync_api import sync_playwright
-    except ImportError: without('playwright: pip install playwright')
-    with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=found, args=ARGS)
-        yield browser
-        browser.close()
+    with chromium() as running: yield running
 
 
 @pytest.fixture(scope='module')
@@ -227,7 +212,7 @@ def strokes_of(img):
 
 def test_a_hundred_digits_drawn_with_the_pen(opened, digits, capsys):
     try: import skimage.morphology                                       # noqa: F401
-    except ImportError: without('scikit-image: pip install scikit-image')
+    except ImportError: skip('no scikit-image: pip install scikit-image')
     rows = torch.randperm(10_000, generator=torch.Generator().manual_seed(7))[:100]
     page, read = opened(), []
     for row in rows.tolist():
@@ -318,7 +303,7 @@ def test_real_digits_and_the_choice_of_the_net(opened):
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 def test_no_scroll_and_nothing_serious_by_axe(opened, width, scheme):
     try: from axe_playwright_python.sync_playwright import Axe
-    except ImportError: without('axe-playwright-python: pip install axe-playwright-python')
+    except ImportError: skip('no axe-playwright-python: pip install axe-playwright-python')
     page = opened(width, color_scheme=scheme, net='simple_net')
     stroke(page, THREE)
     assert page.evaluate('document.documentElement.scrollWidth') <= width
@@ -364,7 +349,7 @@ def test_weight_and_time_are_measured(opened, folder, capsys):
 def picture_of_a_cat():
     "A photo of a cat: scikit-image's own."
     try: from skimage import data
-    except ImportError: without('scikit-image: pip install scikit-image')
+    except ImportError: skip('no scikit-image: pip install scikit-image')
     drawn = io.BytesIO()
     Image.fromarray(data.cat()).save(drawn, 'JPEG')
     return drawn.getvalue()
