@@ -302,7 +302,8 @@ def work_c():
 VARIANTS = [hand_with_a_loss_of_many_operations, hand_with_index_select,
             hand_with_index_select_and_a_step_of_one_operation, tried_SGD_of_torch, tried_SGD_for_each, tried_SGD_fused,
             tried_a_whole_epoch_gathered_at_once, tried_pictures_kept_as_bytes]
-if (os.cpu_count() or 1) > 1: VARIANTS.append(hand_on_two_threads)
+if len(os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else range(os.cpu_count() or 1)) > 1:
+    VARIANTS.append(hand_on_two_threads)
 PEERS = {'A': (work_a, [hand, *VARIANTS, ours, by_hand_in_buffers, scikit_learn, torch_loop, skorch, fastai_as_in_the_book,
                         lightning, keras, fastai_over_tensors]),
          'B': (work_b, [hand, ours, scikit_learn, torch_loop, skorch, fastai_as_in_the_book, lightning, keras,

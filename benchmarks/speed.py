@@ -122,7 +122,7 @@ def run(letter, rounds):
 def machine():
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     model = re.search(r'model name\s*: (.*)', Path('/proc/cpuinfo').read_text()) if Path('/proc/cpuinfo').exists() else None
-    return f'{model[1].strip() if model else platform.machine()}, {cores} core{"s"[:cores > 1]}'
+    return f'{model[1].strip() if model else platform.machine()}, {cores} of {os.cpu_count()} cores'
 
 
 def versions():
