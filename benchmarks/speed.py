@@ -132,8 +132,9 @@ def versions():
 
 def markdown(letter, part):
     "One work as a table for README."
-    if 'text' in part: return [f'**{letter}. {part["what"]}** ({part["threads"]} thread{"s"[:part["threads"] > 1]})', '', *part['text']]
-    head = f'**{letter}. {part["what"]}** ({part["threads"]} thread{"s"[:part["threads"] > 1]}, {part["rounds"]} rounds)'
+    run = f'{part["threads"]} thread{"s"[:part["threads"] > 1]}; {part.get("machine", "")}'
+    if 'text' in part: return [f'**{letter}. {part["what"]}** ({run})', '', *part['text']]
+    head = f'**{letter}. {part["what"]}** ({run}; {part["rounds"]} rounds)'
     said = any(isinstance(r['accuracy'], float) for r in part['rows'])
     lines = [head, '', f'| | {part["unit"]} | ratio (lowest to highest) |' + (' accuracy |' if said else ''),
              '|---|---|---|' + ('---|' if said else '')]
@@ -147,7 +148,7 @@ def report(store):
     "All tables, with machine, date and versions, as README shows them."
     first = next(iter(store.values()))
     said = ', '.join(f'{k} {v}' for k, v in first['versions'].items())
-    lines = [f'{first["machine"]}, {first["date"]}; {said}.', '']
+    lines = [f'{first["date"]}; {said}. The cores are those that a run was allowed to use.', '']
     for letter in sorted(store): lines += [*markdown(letter, store[letter]), '']
     return '\n'.join(lines).strip()
 
