@@ -1,5 +1,5 @@
 """The same work by this package and by its peers: each function trains from one seed and returns (seconds, accuracy)."""
-import importlib.util, os, random, time
+import importlib.util, os, random, shutil, time
 
 os.environ['KERAS_BACKEND'] = 'torch'
 import numpy as np
@@ -109,14 +109,15 @@ def _of_bytes(w):
     for rows in torch.randperm(len(w.x)).split(w.bs): yield select(w.bytes, rows).float().div_(255), select(w.y, rows)
 
 
-def _tried(w, batches=_in_turn, **kwargs):
+def _tried(w, batches=_in_turn, prepare=lambda model: model, **kwargs):
     "The loop by hand with index_select and torch's SGD, one thing changed."
     model = w.seed()
+    net = prepare(model)
     opt = torch.optim.SGD(model.parameters(), w.lr, **kwargs)
     def fit():
         for _ in range(w.epochs):
             for xb, yb in batches(w):
-                w.loss(model(xb), yb).backward()
+                w.loss(net(xb), yb).backward()
                 opt.step()
                 opt.zero_grad()
             acc = w.measure(model)
@@ -129,6 +130,17 @@ def tried_SGD_for_each(w): return _tried(w, foreach=True)
 def tried_SGD_fused(w): return _tried(w, fused=True)
 def tried_a_whole_epoch_gathered_at_once(w): return _tried(w, _all_at_once, foreach=False)
 def tried_pictures_kept_as_bytes(w): return _tried(w, _of_bytes, foreach=False)
+
+
+def tried_torch_compile(w):
+    "The net compiled by torch.compile, which needs a C++ compiler; the time of compiling is not counted."
+    def compiled(model):
+        torch.compiler.reset()
+        fast = torch.compile(model)
+        for n in {min(w.bs, len(w.x)), len(w.x) % w.bs} - {0}: w.loss(fast(w.x[:n]), w.y[:n]).backward()
+        model.zero_grad()
+        return fast
+    return _tried(w, prepare=compiled, foreach=False)
 
 
 def ours(w):
@@ -278,7 +290,9 @@ NEEDS = {fastai_as_in_the_book: 'fastai', fastai_over_tensors: 'fastai', lightni
          scikit_learn: 'sklearn', keras: 'keras'}
 
 
-def is_there(peer): return peer not in NEEDS or importlib.util.find_spec(NEEDS[peer]) is not None
+def is_there(peer):
+    if peer is tried_torch_compile: return any(map(shutil.which, (os.environ.get('CXX', 'g++'), 'clang++')))
+    return peer not in NEEDS or importlib.util.find_spec(NEEDS[peer]) is not None
 
 
 def work_a():
@@ -301,7 +315,7 @@ def work_c():
 
 VARIANTS = [hand_with_a_loss_of_many_operations, hand_with_index_select,
             hand_with_index_select_and_a_step_of_one_operation, tried_SGD_of_torch, tried_SGD_for_each, tried_SGD_fused,
-            tried_a_whole_epoch_gathered_at_once, tried_pictures_kept_as_bytes]
+            tried_a_whole_epoch_gathered_at_once, tried_pictures_kept_as_bytes, tried_torch_compile]
 if len(os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else range(os.cpu_count() or 1)) > 1:
     VARIANTS.append(hand_on_two_threads)
 PEERS = {'A': (work_a, [hand, *VARIANTS, ours, by_hand_in_buffers, scikit_learn, torch_loop, skorch, fastai_as_in_the_book,

@@ -1,9 +1,30 @@
-"""After the tests: a table of the faults that were tried on the data's way, and what came of each."""
-import sys
+"""One thread for each test, and after the tests: what they measured, and a table of the faults tried on the data's way."""
+import os, sys
+
+import pytest
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # tests run side by side; a second thread that waits for a busy core is slower than none
+TOLD = 0                                       # rows of `faults.ROWS` that a test's report has taken along
+
+
+@pytest.fixture(autouse=True)
+def faults_tried(request):
+    "Send the faults that a test tried along with its report, which reaches the summary from another process too."
+    global TOLD
+    yield
+    rows = getattr(sys.modules.get('faults'), 'ROWS', [])
+    request.node.user_properties += [('fault', row) for row in rows[TOLD:]]
+    TOLD = len(rows)
 
 
 def pytest_terminal_summary(terminalreporter):
-    rows, line = getattr(sys.modules.get('faults'), 'ROWS', []), terminalreporter.line
+    reports = [r for rs in terminalreporter.stats.values() for r in rs if getattr(r, 'when', None) == 'teardown']
+    told = [p for r in reports for p in r.user_properties]
+    measured, rows = ([value for name, value in told if name == which] for which in ('measured', 'fault'))
+    line = terminalreporter.line
+    if measured:
+        terminalreporter.section('measured')
+        for text in measured: line(text)
     if not rows: return
     terminalreporter.section('faults tried on the data')
     same = {}  # equal rows are told once, with how many they are and the longest time

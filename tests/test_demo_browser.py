@@ -111,7 +111,7 @@ THREE = [(180, 170), (230, 120), (300, 110), (370, 140), (385, 210), (340, 260),
 
 # the same arithmetic
 
-def test_logits_equal_torchs_on_1000_test_images(opened, models, digits, capsys):
+def test_logits_equal_torchs_on_1000_test_images(opened, models, digits, record_property):
     rows = torch.randperm(10_000, generator=torch.Generator().manual_seed(0))[:1000]
     x, page = digits[0][rows], opened()
     told = page.evaluate('''all => {
@@ -126,9 +126,8 @@ def test_logits_equal_torchs_on_1000_test_images(opened, models, digits, capsys)
         assert (logits.argmax(1) == wanted.argmax(1)).all()
         right = (logits.argmax(1) == digits[1][rows]).sum()
         assert right > {'simple_net': 940, 'cnn': 970}[name]
-        with capsys.disabled():
-            print(f'\n{name}: 1,000 test images, largest difference of a logit from torch '
-                  f'{(logits - wanted).abs().max():.1e}, {right} read right')
+        record_property('measured', f'{name}: 1,000 test images, largest difference of a logit from torch '
+                                    f'{(logits - wanted).abs().max():.1e}, {right} read right')
 
 
 def sheets(digits, n=60):
@@ -210,7 +209,7 @@ def strokes_of(img):
         if len(path) > 8: yield [(2*x, 2*y) for x, y in kept]
 
 
-def test_a_hundred_digits_drawn_with_the_pen(opened, digits, capsys):
+def test_a_hundred_digits_drawn_with_the_pen(opened, digits, record_property):
     try: import skimage.morphology                                       # noqa: F401
     except ImportError: skip('no scikit-image: pip install scikit-image')
     rows = torch.randperm(10_000, generator=torch.Generator().manual_seed(7))[:100]
@@ -222,8 +221,8 @@ def test_a_hundred_digits_drawn_with_the_pen(opened, digits, capsys):
             return state.nets.map(net => { const z = run(net, image).at(-1); return z.indexOf(Math.max(...z)); }); }'''))
         assert page.locator('#digit').inner_text().startswith(str(read[-1][1]))
     right = (torch.tensor(read) == digits[1][rows][:, None]).sum(0).tolist()
-    with capsys.disabled(): print(f'\nof 100 test digits drawn along their skeletons read right: {right[0]} by simple_net, '
-                                  f'{right[1]} by cnn')
+    record_property('measured', f'of 100 test digits drawn along their skeletons read right: {right[0]} by simple_net, '
+                                f'{right[1]} by cnn')
     assert min(right) >= 95
 
 
@@ -334,14 +333,14 @@ def test_a_result_is_announced_once_a_stroke(opened):
     assert page.evaluate('window.said') == 1
 
 
-def test_weight_and_time_are_measured(opened, folder, capsys):
+def test_weight_and_time_are_measured(opened, folder, record_property):
     page = opened()
     stroke(page, THREE)
     took, = page.evaluate("performance.getEntriesByName('reading').map(e => e.duration)")
     sent = page.evaluate("performance.getEntriesByType('resource').map(e => e.encodedBodySize)")
     weight = sum(f.stat().st_size for f in folder.iterdir())
     assert sum(sent) + (folder/'index.html').stat().st_size == weight < 500_000
-    with capsys.disabled(): print(f'\nthe page weighs {weight:,} bytes; from the last pointer event to the reading {took:.0f} ms')
+    record_property('measured', f'the page weighs {weight:,} bytes; from the last pointer event to the reading {took:.0f} ms')
 
 
 # no digit
