@@ -18,18 +18,18 @@ from mnist_sgd.learner import SGD, DataLoader, DataLoaders, Learner
 from mnist_sgd.simple_net import simple_net
 
 
-def convolutions(*widths):
-    "A net of 5×5, 3×3, 3×3 convolutions with stride 2, kept with the channels last, which suits a CPU."
-    layers, n_in = [nn.Flatten(), nn.Unflatten(1, (1, 28, 28))], 1
-    for n_out, size in zip(widths, (5, 3, 3)):
-        layers += [nn.Conv2d(n_in, n_out, size, stride=2, padding=size//2, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
+def convolutions(*widths, fold=1):
+    "Convolutions of stride 2, channels last, which suits a CPU; `fold=2` first lays 2×2 pixels into four channels, which is cheaper."
+    layers, n_in = [nn.Flatten(), nn.Unflatten(1, (1, 28, 28)), nn.PixelUnshuffle(fold)], fold**2
+    for n_out, size in zip(widths, (5, 3, 3)[fold - 1:]):
+        layers += [nn.Conv2d(n_in, n_out, size, stride=2, padding=size//2, bias=False), nn.BatchNorm2d(n_out), nn.ReLU(inplace=True)]
         n_in = n_out
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(n_in*16, 10)).to(memory_format=torch.channels_last)
 
 
 RECIPES = {  # target: (what, model, epochs, highest learning rate of one cycle, bs), momentum 0.9
     .97: ('simple_net of 64 hidden units', partial(simple_net, 784, 64, 10), 3, .3, 256),
-    .98: ('convolutions of 8, 16, 32 channels', partial(convolutions, 8, 16, 32), 1, .3, 128),
+    .98: ('convolutions of 32, 32 channels over 2×2 pixels', partial(convolutions, 32, 32, fold=2), 1, .3, 128),
     .99: ('convolutions of 8, 32, 64 channels', partial(convolutions, 8, 32, 64), 3, .2, 128)}
 
 

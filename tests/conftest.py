@@ -3,8 +3,12 @@ import os, sys
 
 import pytest
 
-os.environ.setdefault('OMP_NUM_THREADS', '1')  # tests run side by side; a second thread that waits for a busy core is slower than none
-TOLD = 0                                       # rows of `faults.ROWS` that a test's report has taken along
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # tests run side by side, and a thread that waits for a busy core costs more than it gives
+TOLD = 0  # rows of `faults.ROWS` that a test's report has taken along
+
+
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # pytest -n 2 --dist loadfile: in order of names the two longest files end side by side
 
 
 @pytest.fixture(autouse=True)

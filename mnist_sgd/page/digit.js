@@ -12,11 +12,12 @@ function greyOf({data, width, height}) {
     light += luma(data[i], data[i + 1], data[i + 2])*data[i + 3];
     solid += data[i + 3];
   }
-  const paper = light <= 127.5*solid ? 255 : 0;
-  const values = new Uint8Array(width*height).map((_, p) => {
-    const lay = c => Math.round((data[4*p + c]*data[4*p + 3] + paper*(255 - data[4*p + 3]))/255);
-    return luma(lay(0), lay(1), lay(2));
-  });
+  const paper = light <= 127.5*solid ? 255 : 0, values = new Uint8Array(width*height);
+  const lay = (colour, alpha) => alpha === 255 ? colour : Math.round((colour*alpha + paper*(255 - alpha))/255);
+  for (let p = 0, i = 0; p < values.length; p++, i += 4) {
+    const alpha = data[i + 3];
+    values[p] = luma(lay(data[i], alpha), lay(data[i + 1], alpha), lay(data[i + 2], alpha));
+  }
   return shrink({values, rows: height, cols: width});
 }
 
@@ -53,7 +54,9 @@ function inkOf(grey) {
   const sign = darker > lighter ? -1 : 1;
   for (const v of grey.values) most = Math.max(most, sign*(v - paper));
   if (most < 25) return null;
-  return new Float64Array(grey.values.length).map((_, p) => Math.max(sign*(grey.values[p] - paper), 0)/most);
+  const ink = new Float64Array(grey.values.length);
+  for (let p = 0; p < ink.length; p++) ink[p] = Math.max(sign*(grey.values[p] - paper), 0)/most;
+  return ink;
 }
 
 // The box from the first row and column with half the strongest ink to the last one, its contrast stretched.
@@ -80,7 +83,9 @@ function shiftsOf({values, rows, cols}, step) {
 }
 
 function turned({values, rows, cols}) {
-  return {values: values.map((_, p) => values[p%rows*cols + Math.floor(p/rows)]), rows: cols, cols: rows};
+  const across = new Float64Array(values.length);
+  for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) across[c*rows + r] = values[r*cols + c];
+  return {values: across, rows: cols, cols: rows};
 }
 
 // Shrink the rows by `step`: each new pixel is the average over the area of old ones that it covers.
