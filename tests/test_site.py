@@ -164,6 +164,7 @@ def faults(page, url, base):
     page.evaluate(Axe().axe_script)
     found += axe_findings(page)
     page.emulate_media(color_scheme='light')
+    page.wait_for_function("['light', undefined].includes(document.documentElement.dataset.theme)")  # the theme's script follows later
     found += axe_findings(page)
     for event, f in listeners.items(): page.remove_listener(event, f)
     return found
@@ -195,7 +196,10 @@ SPOILT = {
     '<p style="width: 3000px">wide</p>': 'pixels too wide',
     '<img src="data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA=">': 'axe: image-alt',
     '<p style="color: #777; background: #888">pale</p>': 'axe: color-contrast',
-    '<style>html[data-theme=dark] p { color: #333 }</style>': 'axe: color-contrast'}
+    '<style>html[data-theme=dark] p { color: #333 }</style>': 'axe: color-contrast',
+    '<style>html[data-theme=light] p { color: #ccc }</style>': 'axe: color-contrast',
+    '<pre class="highlight"><span class="k">for</span> <span class="k" style="color: #777; background: #888">in</span></pre>':
+        'axe: color-contrast'}
 
 
 def test_the_browser_names_what_is_wrong(html, chromium, tmp_path):
