@@ -5,8 +5,9 @@
     python benchmarks/speed.py A E --rounds 3     some works; their part of speed.json is replaced
     python benchmarks/speed.py --readme           write the tables of speed.json into README.md (no work is run)
 
-A, B, C train; D loads, E imports, F trains to 97, 98 and 99 %, in fresh processes, G grows rows, batches and hidden units. Peers take turns
-within each round; a ratio is taken within a round, and the median of the rounds is told with the lowest and highest.
+A, B, C train; D loads, E imports, F trains to 97, 98 and 99 % in fresh processes, G grows rows, batches and hidden
+units. Peers take turns within each round; a ratio is taken within a round, and the median of the rounds is told with
+the lowest and highest.
 A peer that is not installed is left out with a word: `pip install -e '.[bench]'` brings them all.
 """
 import argparse, contextlib, io, json, os, platform, re, statistics, subprocess, sys, time, warnings

@@ -6,7 +6,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-        '--disable-component-update', '--disable-sync', '--disable-frame-rate-limit', '--disable-gpu-vsync']
+        '--disable-component-update', '--disable-sync',
+        '--disable-frame-rate-limit', '--disable-gpu-vsync']   # a pointer event need not wait for the next picture
 
 
 def skip(why):
