@@ -93,7 +93,8 @@ def main():
     p.add_argument('--nbs', type=Path, default=ROOT/'nbs')
     p.add_argument('--colab', type=Path, metavar='WHEEL', help='run as on Colab, with a Python that has its packages')
     args = p.parse_args()
-    paths = [q for q in sorted(args.nbs.glob('[0-9]*.ipynb')) if q.stem.startswith(tuple(args.names) or '')]
+    paths = [*sorted(args.nbs.glob('[0-9]*.ipynb')), *sorted(args.nbs.glob('tools/*.ipynb'))]
+    paths = [q for q in paths if q.stem.startswith(tuple(args.names) or '')]
     if args.colab and not args.names: paths += sorted((ROOT/'exercises').glob('*.ipynb'))
     if not paths: sys.exit('no notebook found')
     set_environment(args)
