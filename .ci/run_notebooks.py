@@ -62,7 +62,7 @@ def run(path, skip, store, colab=None):
 def tidy(nb):
     "Leave in the outputs what a reader needs: no counts, times, kernel names; streams joined."
     for c in nb.cells:
-        c.metadata = {}
+        c.metadata = {k: v for k, v in c.metadata.items() if k in ('jupyter', 'cellView')}  # folded
         if c.cell_type == 'code':
             c.execution_count = None
             for o in c.outputs:
