@@ -127,7 +127,7 @@ def test_a_stopped_run_keeps_the_old_model(trained, tmp_path, sign, code):
     assert sorted(f.name for f in (tmp_path/'out').iterdir()) == [MODEL, PICTURE]
 
 
-@pytest.mark.parametrize('place', ['safetensors.torch.save', 'PIL.Image.Image.save', 'mnist_sgd.learner.os.replace'])
+@pytest.mark.parametrize('place', ['safetensors.torch.save', 'PIL.Image.Image.save', 'mnist_sgd.files.os.replace'])
 def test_a_disk_that_fills_up_keeps_the_old_model(tmp_path, monkeypatch, capsys, place):
     (tmp_path/MODEL).write_bytes(b'old')
     (tmp_path/PICTURE).write_bytes(b'old picture')
