@@ -13,6 +13,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from house import notebooks as own_notebooks
+
 ROOT = Path(__file__).resolve().parent.parent
 COLAB_START = 'import sys, types; sys.modules["google.colab"] = types.ModuleType("google.colab")'
 COLAB_END = """
@@ -90,11 +92,9 @@ def main():
     p.add_argument('names', nargs='*', help='numbers or stems; default: all')
     p.add_argument('--store', action='store_true', help='run slow cells too and store the outputs in the notebook')
     p.add_argument('--workers', type=int, default=2)
-    p.add_argument('--nbs', type=Path, default=ROOT/'nbs')
     p.add_argument('--colab', type=Path, metavar='WHEEL', help='run as on Colab, with a Python that has its packages')
     args = p.parse_args()
-    paths = [*sorted(args.nbs.glob('[0-9]*.ipynb')), *sorted(args.nbs.glob('tools/*.ipynb'))]
-    paths = [q for q in paths if q.stem.startswith(tuple(args.names) or '')]
+    paths = [q for q in own_notebooks() if q.stem.startswith(tuple(args.names) or '')]
     if args.colab and not args.names: paths += sorted((ROOT/'exercises').glob('*.ipynb'))
     if not paths: sys.exit('no notebook found')
     set_environment(args)
