@@ -32,7 +32,7 @@ def directives(cell):
 
 def on_colab(nb, wheel):
     "Point the notebook's set-up cell at `wheel`; at the end, look that it is what was imported, and without nbdev."
-    setup, = [c for c in nb.cells if 'eval:false' in directives(c)]
+    setup, = [c for c in nb.cells if 'eval:false' in directives(c) and 'google.colab' in c.source]
     address = r'(?<=mnist_sgd\[course\] @ )git\+https:[^"]+'
     setup.source, n = re.subn(address, wheel.resolve().as_uri(), setup.source)
     if n != 1: raise ValueError(f'the set-up cell installs {n} times, wanted once: {setup.source}')
