@@ -6,6 +6,7 @@
 __all__ = ['simple_cnn']
 
 # %% ../nbs/08_cnn.ipynb #0c220004
+import torch
 from torch import nn
 
 # %% ../nbs/08_cnn.ipynb #fa8d7b03
