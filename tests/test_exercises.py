@@ -9,14 +9,14 @@ import torch
 
 from mnist_sgd import exercises, full_mnist, learner, linear_learner, pixel_similarity, sgd_basics, simple_net
 from mnist_sgd.data import load_mnist
-from mnist_sgd.exercises import EXERCISES, QUESTIONS, RESULTS, CheckFailed, exercise, question, summary
+from mnist_sgd.exercises import EXERCISES, QUESTIONS, RESULTS, CheckFailed, exercise, grading, question, summary
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'tests'))
 from exercise_answers import ANSWERS  # noqa: E402
 
 NAMES = list(EXERCISES)
-SOLUTIONS = exercises._solutions()
+SOLUTIONS = exercises.solutions()
 TRAIN = '\n(x, y), _ = load()\ntorch.manual_seed(0)\nmy_model.net = train_my_model(x, y)\n'
 COUNTS = {}
 
@@ -50,7 +50,7 @@ def report(request):
 def plain_and_quick(monkeypatch):
     "No colour; the images are read once."
     monkeypatch.setenv('NO_COLOR', '1')
-    monkeypatch.setattr(exercises, 'load_mnist', quick_load)
+    monkeypatch.setattr(exercises.full_mnist, 'load_mnist', quick_load)
 
 
 quick_load = lru_cache(load_mnist)
@@ -59,7 +59,7 @@ quick_load = lru_cache(load_mnist)
 @lru_cache(maxsize=None)
 def notebook(name, source):
     "Names of a notebook in which the cell was run: {name: object}."
-    names = {'torch': torch, 'nn': torch.nn, 'F': torch.nn.functional, 'plt': exercises.plt, 'load': quick_load,
+    names = {'torch': torch, 'nn': torch.nn, 'F': torch.nn.functional, 'plt': grading.plt, 'load': quick_load,
              'exercise': exercise, '__name__': '__main__'}
     exec(source + (TRAIN if source is SOLUTIONS.get('my_model') else ''), names)
     return names
@@ -180,8 +180,8 @@ def test_the_verdict_stands_on_the_learners_code_alone(monkeypatch):
     def bad(*args, **kwargs): raise RuntimeError("the course's own function was called")
     for module in (pixel_similarity, sgd_basics, linear_learner, learner, simple_net, full_mnist):
         for key in module.__all__: monkeypatch.setattr(module, key, bad)
-    for name in NAMES: monkeypatch.setattr(exercises, name, bad)
-    assert pixel_similarity.mnist_distance is exercises.mnist_distance is bad
+    for name in NAMES: monkeypatch.setattr(sys.modules[EXERCISES[name].grader.__module__], name, bad)
+    assert pixel_similarity.mnist_distance is exercises.pixel_similarity.mnist_distance is bad
     for name in NAMES:
         assert check(name, SOLUTIONS[name]), RESULTS[name]
         words, source = ANSWERS[name][0][0]
@@ -189,7 +189,7 @@ def test_the_verdict_stands_on_the_learners_code_alone(monkeypatch):
 
 
 @pytest.mark.parametrize('name, own', [('mnist_distance', pixel_similarity.mnist_distance), ('relu', simple_net.relu),
-                                       ('BasicOptim', linear_learner.BasicOptim), ('mse', exercises.mse)])
+                                       ('BasicOptim', linear_learner.BasicOptim), ('mse', exercises.sgd_basics.mse)])
 def test_the_courses_own_function_is_no_answer(name, own):
     result = exercise(name).check(own)
     assert result.status == 'failed' and "course's own" in result.message
@@ -205,7 +205,7 @@ def test_the_learners_object_is_found_by_name():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU: the graders ran on the CPU alone')
 def test_graders_run_on_the_gpu_too():
-    assert exercises._devices() == ['cpu', 'cuda']
+    assert grading._devices() == ['cpu', 'cuda']
     result = exercise('one_hot').check('def one_hot(y, n): return torch.eye(n)[y.cpu()]')
     assert 'device is cpu, wanted cuda' in result.message
     result = exercise('mean_image').check('def mean_image(imgs): return (imgs + torch.zeros(1, 4, 3)).mean(0)')
@@ -213,7 +213,7 @@ def test_graders_run_on_the_gpu_too():
 
 
 def test_graders_run_on_each_device(monkeypatch):
-    monkeypatch.setattr(exercises, '_devices', lambda: ['cpu', 'cpu'])
+    monkeypatch.setattr(grading, '_devices', lambda: ['cpu', 'cpu'])
     calls = []
     def rank(shape): return calls.append(shape) or len(shape)
     assert exercise('rank').check(rank) and len(calls) == 6
@@ -357,8 +357,8 @@ def test_summary_counts(capsys):
 
 # the learner's notebook
 
-def author(): return json.loads((ROOT/'nbs'/'10_exercises.ipynb').read_text(encoding='utf-8'))
-def cells_of(nb): return [c for c in nb['cells'] if c['cell_type'] == 'code']
+author = make_exercises.author_cells
+def cells_of(cells): return [c for c in cells if c['cell_type'] == 'code']
 
 
 def test_learners_notebook_is_up_to_date():
@@ -371,7 +371,7 @@ def test_learners_notebook_runs_untouched_and_nothing_passes(capsys):
     nb = json.loads((ROOT/'exercises'/'exercises.ipynb').read_text(encoding='utf-8'))
     RESULTS.clear()
     names = {'__name__': '__main__'}
-    for c in cells_of(nb):
+    for c in cells_of(nb['cells']):
         source = ''.join(c['source'])
         if 'google.colab' not in source: exec(source, names)
     assert set(RESULTS) == set(NAMES) | {f'q{n}' for n in QUESTIONS}
@@ -386,7 +386,7 @@ def test_learners_notebook_becomes_the_authors_when_solved(capsys):
     solved = {c['id']: ''.join(c['source']) for c in cells_of(author())}
     RESULTS.clear()
     names = {'__name__': '__main__'}
-    for c in cells_of(nb):
+    for c in cells_of(nb['cells']):
         source = solved.get(c['id'], ''.join(c['source']))
         if 'google.colab' in source or 'my_model' in source: continue
         q = re.match(r'q(\d+) = \.\.\.', source)
@@ -412,21 +412,20 @@ def test_generator_refuses_a_solution(old, new, words):
 
 def test_generator_refuses_outputs_and_letters():
     nb = author()
-    cells = list(make_exercises.learner_cells(nb['cells']))
-    assert not list(make_exercises.leaks(nb['cells'], cells))
+    cells = list(make_exercises.learner_cells(nb))
+    assert not list(make_exercises.leaks(nb, cells))
     letter = next(c for c in cells if c['id'] == 'q12')
     letter['source'] = ["q12 = 'a'\n"]
-    assert any('an answer is left' in s for s in make_exercises.leaks(nb['cells'], cells))
+    assert any('an answer is left' in s for s in make_exercises.leaks(nb, cells))
     letter.update(source=['# BEGIN SOLUTION'], outputs=[1])
-    found = list(make_exercises.leaks(nb['cells'], cells))
+    found = list(make_exercises.leaks(nb, cells))
     assert any('mark is left' in s for s in found) and any('outputs' in s for s in found)
 
 
 def test_check_goes_red_when_out_of_date(tmp_path):
     for folder in ('.ci', 'mnist_sgd', 'exercises'):
         shutil.copytree(ROOT/folder, tmp_path/folder, ignore=shutil.ignore_patterns('__pycache__'))
-    (tmp_path/'nbs').mkdir()
-    shutil.copy(ROOT/'nbs'/'10_exercises.ipynb', tmp_path/'nbs')
+    shutil.copytree(ROOT/'nbs'/'tools', tmp_path/'nbs'/'tools')
     path = tmp_path/'exercises'/'exercises.ipynb'
     good = path.read_text(encoding='utf-8')
     path.write_text(good.replace('your code here', 'your code'), encoding='utf-8')
@@ -446,7 +445,7 @@ def test_links_cover_the_learners_notebook(tmp_path):
     good = path.read_text(encoding='utf-8')
     def run(*args): return subprocess.run([sys.executable, tmp_path/'.ci'/'links.py', *args], capture_output=True, text=True)
     assert run('--check').returncode == 0
-    for old, new in (('blob/main/exercises/exercises', 'blob/main/nbs/10_exercises'), ('github/your-account', 'github/other')):
+    for old, new in (('blob/main/exercises/exercises', 'blob/main/nbs/tools/exercises'), ('github/your-account', 'github/other')):
         assert old in good
         path.write_text(good.replace(old, new), encoding='utf-8')
         r = run('--check')
