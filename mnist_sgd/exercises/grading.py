@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MARKED', 'EXERCISES', 'QUESTIONS', 'RESULTS', 'Result', 'CheckFailed', 'Trial', 'learner_cell', 'solutions',
-           'Exercise', 'grade', 'grader', 'named', 'exercise', 'summary']
+           'Exercise', 'warm_up', 'grade', 'grader', 'named', 'exercise', 'summary']
 
 # %% ../../nbs/tools/exercises_grading.ipynb #9e83c740
 import os
@@ -212,10 +212,16 @@ class Exercise:
         print(re.sub(r'\n{3,}', '\n\n', MARKED.sub(lambda m: m[2], solutions()[self.name])).rstrip())
 
 # %% ../../nbs/tools/exercises_grading.ipynb #261f25cd
+@lru_cache
+def warm_up():
+    "Let PyTorch import what the first optimizer of a process needs: these seconds are no answer's, and nothing may break them off."
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.)
+
 def _devices(): return ['cpu'] + ['cuda']*torch.cuda.is_available()
 
 def grade(self, answer, seconds):
     "Run the grader on an answer, in a thread unless a window would have to open there."
+    if self.chapter > 2: warm_up()
     trials = [Trial(self.name, answer, d) for d in _devices()]
     run = partial(self._run, trials)
     window = self.draws and matplotlib.get_backend().lower().startswith(('macosx', 'tk', 'qt', 'gtk', 'wx'))
