@@ -9,7 +9,7 @@ import torch
 
 from mnist_sgd import exercises, full_mnist, learner, linear_learner, pixel_similarity, sgd_basics, simple_net
 from mnist_sgd.data import load_mnist
-from mnist_sgd.exercises import EXERCISES, QUESTIONS, RESULTS, CheckFailed, exercise, grading, question, summary
+from mnist_sgd.exercises import EXERCISES, QUESTIONS, RESULTS, CheckFailed, exercise, grading, question, running, summary
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'tests'))
@@ -300,6 +300,80 @@ def test_random_numbers_of_the_learner_are_left_alone():
     torch.manual_seed(3)
     for name in NAMES: check(name, SOLUTIONS[name])
     torch.testing.assert_close(torch.rand(2), want)
+
+
+# answers that change what they are given, or what holds for everybody
+
+def wrapped(name, before='', after=''):
+    "The solution, with lines that are run before and after each call; `tensors` are those among its arguments."
+    find = 'tensors = [t for t in find(args) if not (t.requires_grad and t.is_leaf)]'
+    source = SOLUTIONS[name].replace(f'class {name}', 'class answer').replace(f'def {name}(', 'def answer(')
+    return (f'def find(v): return [v] if isinstance(v, torch.Tensor) else sum(map(find, v), []) if isinstance(v, (list, tuple)) else []\n'
+            f'{source}\ndef {name}(*args, **kwargs):\n    {find}\n    {before or "pass"}\n    got = answer(*args, **kwargs)\n    {after or "pass"}\n'
+            f'    return got\n')
+
+
+UNTOUCHED = {'double_odds', 'three_by_three', 'rank', 'seven_steps', 'zip_pairs', 'smooth', 'descend', 'gradient', 'sgd_step', 'draw_sigmoid',
+             'draw_relu', 'relu_net', 'count_params', 'BasicOptim', 'Momentum', 'my_model'}   # are handed no tensor, or one to change
+
+
+@pytest.mark.parametrize('name', [n for n in NAMES if n not in UNTOUCHED])
+def test_an_answer_that_wipes_its_arguments_is_wrong(name):
+    assert not check(name, wrapped(name, 'for t in tensors: t.zero_()')), 'the wanted value came from what the answer wiped'
+    count('answers that wipe their arguments')
+
+
+@pytest.mark.parametrize('name', [n for n in NAMES if n not in UNTOUCHED])
+def test_what_a_right_answer_does_to_its_arguments_does_not_matter(name):
+    "But for two that are asked to leave them as they are, and a loader that has to give them again."
+    for spoil in ('t.zero_()', 't.data = t.data.half()', 't.detach_().resize_(0)', 't.grad = None; t.requires_grad_(t.is_floating_point())'):
+        result = check(name, wrapped(name, after=f'for t in tensors: {spoil}'))
+        left = (name == 'relu' or name == 'numerical_gradient') and 'grad' not in spoil
+        again = name in ('MyLoader', 'MiniLearner') or name == 'spread' and 'grad' not in spoil
+        if not again: assert bool(result) != left, (spoil, result)
+
+
+@pytest.mark.parametrize('name', [n for n in NAMES if n != 'my_model'])
+def test_what_an_answer_sets_for_everybody_is_put_back(name):
+    spoil = ('torch.set_default_dtype(torch.float64); torch.set_grad_enabled(False); torch.set_num_threads(3); torch.manual_seed(1); '
+             "torch.use_deterministic_algorithms(True); torch.set_default_device('meta'); torch.autograd.set_detect_anomaly(True)")
+    torch.manual_seed(5)
+    want = running._settings(), torch.get_rng_state()
+    assert check(name, wrapped(name, after=spoil)), 'the grader goes on as if nothing were set'
+    assert (running._settings(), torch.is_grad_enabled()) == (want[0], True)
+    torch.testing.assert_close(torch.get_rng_state(), want[1])
+
+
+IN_PLACE = {
+    'sigmoid': 'x.neg_().exp_().add_(1).reciprocal_()', 'mnist_distance': 'x.sub_(y).abs_().mean((-1, -2))', 'mse': 'x.sub_(y).pow_(2).mean()',
+    'rms_distance': 'x.sub_(y).pow_(2).mean((-1, -2)).sqrt_()', 'corner': 'x.mul_(2)[-2:, -2:]', 'linear1': 'x @ y.mul_(1) + z.add_(0)',
+    'log_softmax': 'x.sub_(x.max(-1, keepdim=True).values.clone()).sub_(x.exp().sum(-1, keepdim=True).log())',
+    'is_3': '(x - y).abs_().mean((1, 2)) < x.sub_(z).abs_().mean((1, 2))', 'batch_accuracy': 'x.gt_(0).eq_(y).mean()',
+    'mnist_loss': 'y.sub_(x.sigmoid_()).abs_().mean()', 'cross_entropy': '-x.sub_(x.logsumexp(1, keepdim=True)).gather(1, y.unsqueeze_(1)).mean()',
+    'mean_image': 'x.cumsum_(0)[-1].div_(len(x))'}
+
+
+@pytest.mark.parametrize('name', IN_PLACE)
+def test_a_right_answer_that_works_in_place_is_right(name):
+    assert check(name, f'def {name}(x, y=None, z=None): return {IN_PLACE[name]}'), RESULTS[name]
+    count('right answers that work in place')
+
+
+@pytest.mark.parametrize('stream', ['sys.stdout', 'sys.stderr', 'sys.__stdout__', 'sys.__stderr__'])
+@pytest.mark.parametrize('name', ['rank', 'BasicOptim', 'mend_sum', 'draw_relu'])
+def test_a_flood_of_words_is_kept(name, stream, capfd):
+    result = check(name, 'import sys\n' + broken(name, f"while True: print('word', file={stream})"), seconds=.2)
+    out, err = capfd.readouterr()
+    assert result.kind == 'time' and len(out) < 400 and not err
+    assert re.search(r"never ends\?\nYour code printed:\n(word\n){10}\.\.\. and [\d,]+ characters more\n$", out), out
+
+
+def test_what_an_answer_prints_is_shown(capsys):
+    def rank(shape): print('shape', tuple(shape)); return len(shape)
+    result = exercise('rank').check()
+    assert result and result.output == 'shape (7, 2, 4)\nshape (5,)\nshape ()'
+    assert capsys.readouterr().out == f'passed: rank\nYour code printed:\n{result.output}\n'
+    assert question(4).check(lambda numbers: print(numbers)).output == '[1, 2, 3, 4]'
 
 
 # questions

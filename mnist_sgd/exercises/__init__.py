@@ -8,13 +8,16 @@ __all__ = ['PARTS', 'EXERCISES', 'QUESTIONS', 'RESULTS', 'CheckFailed', 'Exercis
 
 # %% ../../nbs/tools/exercises.ipynb #45d67b3e
 from . import (
-    pixel_similarity, sgd_basics, linear_learner, mending, learner, simple_net, full_mnist, questions_1_18, questions_19_37)
+    pixel_similarity, sgd_basics, linear_learner, mending, learner, simple_net, full_mnist,
+    questions_1_18, questions_19_37)
 from .compare import difference
 from .grading import (
-    EXERCISES, QUESTIONS, RESULTS, CheckFailed, Exercise, Result, Trial, exercise, learner_cell, solutions, summary)
+    EXERCISES, QUESTIONS, RESULTS, CheckFailed, Exercise, Result, exercise, learner_cell, solutions, summary)
 from .questions import Question, question, show_questions
+from .trial import Trial
 
 # %% ../../nbs/tools/exercises.ipynb #bb8c7192
-PARTS = (pixel_similarity, sgd_basics, linear_learner, mending, learner, simple_net, full_mnist, questions_1_18, questions_19_37)
-_all_ = ['EXERCISES', 'QUESTIONS', 'RESULTS', 'CheckFailed', 'Exercise', 'Question', 'Result', 'Trial', 'difference', 'exercise',
-         'learner_cell', 'question', 'show_questions', 'solutions', 'summary']
+PARTS = (pixel_similarity, sgd_basics, linear_learner, mending, learner, simple_net, full_mnist,
+         questions_1_18, questions_19_37)
+_all_ = ['EXERCISES', 'QUESTIONS', 'RESULTS', 'CheckFailed', 'Exercise', 'Question', 'Result', 'Trial', 'difference',
+         'exercise', 'learner_cell', 'question', 'show_questions', 'solutions', 'summary']

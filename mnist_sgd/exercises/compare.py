@@ -65,6 +65,7 @@ def difference(
 
 # %% ../../nbs/tools/exercises_compare.ipynb #c3b67e13
 def _items_differ(got, want, tol, any_dtype):
-    if len(got) != len(want): return f'got {len(got)} items, wanted {len(want)}: {short_text(got)}, wanted {short_text(want)}'
+    if len(got) != len(want):
+        return f'got {len(got)} items, wanted {len(want)}: {short_text(got)}, wanted {short_text(want)}'
     found = ((i, difference(g, w, tol, any_dtype)) for i, (g, w) in enumerate(zip(got, want)))
     return next((f'item {i}: {text}' for i, text in found if text), '')

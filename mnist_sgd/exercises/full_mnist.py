@@ -25,7 +25,7 @@ def one_hot(y, n):
 def _grade_one_hot(t):
     y = t.tensor([2, 0, 1, 2, 3])
     want = F.one_hot(y, 5)
-    t.equal(t.call(y, 5), want, (want.T, 'Rows and columns are exchanged: one row an item.'),
+    t.gives([y, 5], want, (want.T, 'Rows and columns are exchanged: one row an item.'),
             (want[:, :4], 'n classes make n columns, even if the last never occurs.'),
             (1 - want, 'Zeros and ones are exchanged.'), (want*y[:, None], 'A 1, not the number of the class.'),
             any_dtype=True)
@@ -43,14 +43,14 @@ def log_softmax(logits):
          'Take the largest z of each row away first: the result is the same, and nothing overflows.')
 def _grade_log_softmax(t):
     x = t.randn(4, 3)
-    t.equal(t.call(x), x.log_softmax(1),
+    t.gives([x], x.log_softmax(1),
             (x.log_softmax(0), 'Each column sums to 1, wanted each row: over the last axis.'),
             (x.softmax(1), 'This is the softmax: the log is missing.'),
             (x - x.exp().sum().log(), 'One sum for all rows: sum over the last axis.'),
             (-x.log_softmax(1), 'The sign is turned round.'),
             (x - x.exp().sum(1, keepdim=True), 'The log of the sum is missing.'))
     x = t.tensor([[1000., 0.], [-1000., -1001.]])
-    t.equal(t.call(x), x.log_softmax(1), what='e to the 1000 overflows, take the largest away first: ', tol=1e-4)
+    t.gives([x], x.log_softmax(1), what='e to the 1000 overflows, take the largest away first: ', tol=1e-4)
 
 # %% ../../nbs/tools/exercises_full_mnist.ipynb #1ba6ad54
 def cross_entropy(logits, targs):
@@ -65,8 +65,7 @@ def _grade_cross_entropy(t):
     logits, targs = t.randn(6, 3).requires_grad_(), t.tensor([0, 2, 1, 1, 0, 1])
     logp = logits.log_softmax(1)
     right = logp.gather(1, targs[:, None])
-    got = t.call(logits, targs)
-    t.equal(got, F.cross_entropy(logits, targs), (right.mean(), 'The minus is missing.'),
+    got = t.gives([logits, targs], F.cross_entropy(logits, targs), (right.mean(), 'The minus is missing.'),
             (-right.sum(), 'This is the sum, wanted the mean.'), (-right.exp().mean(), 'The log is missing.'),
             (-logits.gather(1, targs[:, None]).mean(), 'Raw logits were taken: log_softmax first.'),
             (-logp[:, targs].mean(),
@@ -89,7 +88,7 @@ def _grade_accuracy(t):
     preds, targs = t.randn(8, 3), t.tensor([0, 2, 1, 1, 0, 2, 0, 1])
     guess = preds.argmax(1)
     share = (guess == targs).double().mean().item()
-    t.equal(t.call(preds, targs), share, (1 - share, 'This is the share of mistakes.'),
+    t.gives([preds, targs], share, (1 - share, 'This is the share of mistakes.'),
             (share*8, 'This is the number of right ones: divide by the length.'),
             (100*share, 'In percent: wanted a number from 0 to 1.'),
             ((guess == targs[:, None]).double().mean().item(),
@@ -110,7 +109,7 @@ def _grade_confusion_matrix(t):
     want = torch.bincount(targs*4 + guess, minlength=16).view(4, 4)
     preds = F.one_hot(guess, 4).float() + .1*t.rand(7, 4)
     rows = want.double()/want.sum(1, keepdim=True).clamp_min(1)
-    t.equal(t.call(preds, targs, 4), want, (want.T, 'Rows and columns are exchanged: the true class is the row.'),
+    t.gives([preds, targs, 4], want, (want.T, 'Rows and columns are exchanged: the true class is the row.'),
             (want.clamp_max(1), '`m[targs, guess] += 1` counts a pair once, however often it occurs.'),
             (want[:3, :3], 'n classes make n rows, even if the last never occurs.'),
             (rows, 'These are shares, wanted counts.'),

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from .grading import grader
 from .oracle import after_training, batches, fitted, flat, optimized, small_model
+from .running import kept_settings
 
 # %% ../../nbs/tools/exercises_learner.ipynb #95b34752
 def _fresh(t, dl):
@@ -25,6 +26,16 @@ def _fresh(t, dl):
             F.mse_loss(model(xb), yb).backward()
             opt.step()
     return flat(model)
+
+# %% ../../nbs/tools/exercises_learner.ipynb #0a46084c
+def _rows(t, dl, weighted=True):
+    "Metric after one epoch, and after each of the next two, on some batches."
+    def measure(n):
+        model = small_model(t)
+        torch.nn.utils.vector_to_parameters(fitted(t, batches(t), n, mom=.9), model.parameters())
+        parts = [(F.l1_loss(model(xb), yb).item(), len(xb) if weighted else 1) for xb, yb in dl]
+        return sum(p*k for p, k in parts)/sum(k for _, k in parts)
+    return [[measure(1)], [measure(2), measure(3)]]
 
 # %% ../../nbs/tools/exercises_learner.ipynb #295e7e6d
 class Momentum:
@@ -52,20 +63,17 @@ class Momentum:
 # %% ../../nbs/tools/exercises_learner.ipynb #fb892d53
 @grader(4, 'Keep a velocity for each parameter.', 'v = mom*v + gradient, then p -= lr*v.')
 def _grade_Momentum(t):
-    def torchs(**kw): return lambda params: torch.optim.SGD(params, .1, **kw)
-    kinds = (.9, 0), (0, 0), (.9, .9)
-    want, plain, damped = [optimized(t, torchs(momentum=m, dampening=d), 3)[0] for m, d in kinds]
+    def after(lr=.1, rounds=3, **kw): return optimized(t, lambda params: torch.optim.SGD(params, lr, **kw), rounds)[0]
+    want, plain, damped = [after(momentum=m, dampening=d) for m, d in ((.9, 0), (0, 0), (.9, .9))]
+    less, nesterov, start = after(.01, momentum=.9), after(momentum=.9, nesterov=True), after(rounds=0)
     for mom, right in ((.9, want), (0., plain)):
+        uphill = after(momentum=mom, maximize=True)
         got, _ = optimized(t, lambda params: t.call(params, .1, mom), 3)
         t.equal(got, right, (plain, 'This is plain SGD: the velocity is not kept from step to step.'),
                 (damped, 'The gradient was multiplied by 1 - mom: wanted v = mom*v + gradient.'),
-                (optimized(t, lambda params: torch.optim.SGD(params, .01, momentum=.9), 3)[0],
-                 'The gradient was multiplied by 1 - mom: wanted v = mom*v + gradient.'),
-                (optimized(t, torchs(momentum=.9, nesterov=True), 3)[0],
-                 "This is Nesterov's variant, which looks ahead."),
-                (optimized(t, torchs(momentum=mom), 0)[0], 'Nothing moved.'),
-                (optimized(t, torchs(momentum=mom, maximize=True), 3)[0],
-                 'Uphill: the step goes against the velocity.'), what='parameters: ')
+                (less, 'The gradient was multiplied by 1 - mom: wanted v = mom*v + gradient.'),
+                (nesterov, "This is Nesterov's variant, which looks ahead."), (start, 'Nothing moved.'),
+                (uphill, 'Uphill: the step goes against the velocity.'), what='parameters: ')
 
 # %% ../../nbs/tools/exercises_learner.ipynb #1fdfd05a
 def collate(items):
@@ -79,12 +87,12 @@ def collate(items):
 @grader(4, 'zip(*items) makes columns of rows.', 'torch.stack makes one tensor of many.')
 def _grade_collate(t):
     items = [(t.randn(3), t.tensor([float(i)])) for i in range(4)]
+    xs, ys = zip(*items)
+    want, joined = (torch.stack(xs), torch.stack(ys)), (torch.cat(xs), torch.cat(ys))
     got = t.call(items)
-    want = torch.stack([x for x, _ in items]), torch.stack([y for _, y in items])
     t.equal(tuple(got) if isinstance(got, list) else got, want, (want[::-1], 'xb and yb are exchanged.'),
-            ((torch.cat([x for x, _ in items]), torch.cat([y for _, y in items])),
-             'cat joins along an axis that is there; stack makes a new one.'),
-            (tuple(zip(*items)), 'These are columns of tensors: stack each into one tensor.'))
+            (joined, 'cat joins along an axis that is there; stack makes a new one.'),
+            ((xs, ys), 'These are columns of tensors: stack each into one tensor.'))
 
 # %% ../../nbs/tools/exercises_learner.ipynb #62f189ce
 class MyLoader:
@@ -112,21 +120,27 @@ class MyLoader:
 
 # %% ../../nbs/tools/exercises_learner.ipynb #f8912d1c
 @grader(4, 'ceil(n/bs) batches: -(-n//bs).', 'Draw the order in __iter__, so that each pass has its own.',
-         'x and y of an item come from the same index.')
+        'x and y of an item come from the same index.')
 def _grade_MyLoader(t):
     items = [(t.tensor([i, i + .5]), t.tensor([float(i)])) for i in range(10)]
+    def batch(i): return [torch.stack(column) for column in zip(*items[i:i + 4])]
+    want = [batch(i) for i in (0, 4, 8)]
     dl = t.call(items, 4)
-    t.equal(len(dl), 3, (2, 'The short last batch is not counted.'), (10, 'This is the number of items.'),
-            what='len: ')
+    with kept_settings(): n = len(dl)
+    t.equal(n, 3, (2, 'The short last batch is not counted.'), (10, 'This is the number of items.'), what='len: ')
     for _ in range(2):
-        got = [tuple(b) for b in dl]
+        with kept_settings(): got = [tuple(b) for b in dl]
         t.need(got, 'the second pass gave no batch: __iter__ has to begin anew each time.')
         t.need(len(got) == 3, f'{len(got)} batches, wanted 3: the last one is short.')
-        for (xb, yb), i in zip(got, (0, 4, 8)):
-            t.equal(yb, torch.stack([y for _, y in items[i:i + 4]]), what='yb: ')
-            t.equal(xb, torch.stack([x for x, _ in items[i:i + 4]]), what='xb: ')
-    dl = t.call(items, 4, shuffle=True)
-    passes = [[torch.cat(column) for column in zip(*dl)] for _ in range(3)]
+        for (xb, yb), (x, y) in zip(got, want):
+            t.equal(yb, y, what='yb: ')
+            t.equal(xb, x, what='xb: ')
+    _grade_shuffle(t, t.call(items, 4, shuffle=True))
+
+# %% ../../nbs/tools/exercises_learner.ipynb #810785e2
+def _grade_shuffle(t, dl):
+    "Look at three passes of a loader that shuffles ten items."
+    with kept_settings(): passes = [[torch.cat(column) for column in zip(*dl)] for _ in range(3)]
     for x, y in passes:
         t.need(sorted(y.flatten().tolist()) == list(range(10)),
                f'a shuffled pass gave the items {sorted(y.flatten().tolist())}, wanted each once.')
@@ -157,7 +171,7 @@ def _grade_smooth(t):
         want.append(avg/(1 - beta**n))
     means = [sum(values[:n])/n for n in range(1, 5)]
     first = [4., 3.8, 4.02, 3.918]
-    t.equal(t.call(values, beta), want, (raw, 'It begins near 0: divide by 1 - beta**n.'),
+    t.gives([values, beta], want, (raw, 'It begins near 0: divide by 1 - beta**n.'),
             (means, 'This is the plain mean so far: the past has to fade.'),
             (first,
              'Beginning with the first value gives it too much weight: begin with 0 and divide by 1 - beta**n.'),
@@ -190,24 +204,19 @@ class MiniLearner:
 
 # %% ../../nbs/tools/exercises_learner.ipynb #9c769125
 @grader(4, 'Make the optimizer once, in __init__ or in the first fit.',
-         'After each epoch, measure on valid_dl, weighted by length.')
+        'After each epoch, measure on valid_dl, weighted by length.')
 def _grade_MiniLearner(t):
     t.model, dl, valid = small_model(t), batches(t), [(xb + 1, yb) for xb, yb in batches(t)]
+    want, once, plain, new = fitted(t, dl, 3, mom=.9), fitted(t, dl, 1, mom=.9), fitted(t, dl, 3), _fresh(t, dl)
+    right, on_train, unweighted = _rows(t, valid), _rows(t, dl), _rows(t, valid, weighted=False)
     learn = t.call(dl, valid, t.model, F.mse_loss, partial(torch.optim.SGD, momentum=.9), F.l1_loss)
-    got = [learn.fit(n, .1) for n in (1, 2)]
+    with kept_settings(): got = [learn.fit(n, .1) for n in (1, 2)]
     t.last = f'{t.name}(...).fit'
-    after_training(t, fitted(t, dl, 3, mom=.9),
-                    (fitted(t, dl, 1, mom=.9), 'The second fit did nothing, or the first was forgotten.'),
-                    (fitted(t, dl, 3), 'The momentum was lost: zero_grad is not a new optimizer, make it once.'),
-                    (_fresh(t, dl), 'The second fit made a new optimizer, and the momentum of the first was lost.'))
-    def measure(batches, n, weighted=True):
-        model = small_model(t)
-        torch.nn.utils.vector_to_parameters(fitted(t, dl, n, mom=.9), model.parameters())
-        parts = [(F.l1_loss(model(xb), yb).item(), len(xb) if weighted else 1) for xb, yb in batches]
-        return sum(p*k for p, k in parts)/sum(k for _, k in parts)
-    def rows(*args): return [[measure(*args[:1], n, *args[1:]) for n in ns] for ns in ((1,), (2, 3))]
+    after_training(t, want, (once, 'The second fit did nothing, or the first was forgotten.'),
+                   (plain, 'The momentum was lost: zero_grad is not a new optimizer, make it once.'),
+                   (new, 'The second fit made a new optimizer, and the momentum of the first was lost.'))
     got = [[float(v) for v in row] if isinstance(row, (list, tuple)) else row for row in got]
-    t.equal(got, rows(valid), (rows(dl), 'The metric was measured on the training data.'),
-            ([rows(valid)[0], rows(valid)[1][-1:]], 'Only the last epoch was measured.'),
-            (rows(valid, False), 'This is the mean of batch means: the short last batch counts too much.'),
+    t.equal(got, right, (on_train, 'The metric was measured on the training data.'),
+            ([right[0], right[1][-1:]], 'Only the last epoch was measured.'),
+            (unweighted, 'This is the mean of batch means: the short last batch counts too much.'),
             what='metric by epoch: ', tol=1e-4)

@@ -26,10 +26,10 @@ def zip_pairs(a, b):
 # %% ../../nbs/tools/exercises_linear_learner.ipynb #3d09083a
 @grader(3, '`zip` pairs things up.', '`list` makes a list of it.')
 def _grade_zip_pairs(t):
+    pairs = list(zip([1, 2, 3, 4], 'abcd'))
     got = t.call([1, 2, 3, 4], 'abcd')
     t.need(not isinstance(got, zip), 'a zip can be gone through once only, and has no length: make a list of it.',
            'type')
-    pairs = list(zip([1, 2, 3, 4], 'abcd'))
     t.equal(got, pairs, (dict(pairs), 'A dictionary loses items that are the same: make a list.'),
             ([[*p] for p in pairs], 'The pairs are lists, wanted tuples.'),
             ([(b, a) for a, b in pairs], 'The pairs are turned round.'),
@@ -47,7 +47,7 @@ def linear1(xb, weights, bias):
 def _grade_linear1(t):
     xb, w, b = t.randn(4, 3), t.randn(3, 1), t.randn(1)
     want = F.linear(xb, w.T, b)
-    t.equal(t.call(xb, w, b), want, (xb@w, 'The bias is missing.'),
+    t.gives([xb, w, b], want, (xb@w, 'The bias is missing.'),
             (xb*w.T + b, '`*` multiplies each by each, and sums nothing: use @.'),
             (want[:, 0], 'The axis of length 1 is lost: against targets (4, 1) this would broadcast to (4, 4).'),
             (xb@w - b, 'The bias is added, not taken away.'))
@@ -64,11 +64,11 @@ def sigmoid(x):
 def _grade_sigmoid(t):
     x = t.tensor([-2., 0., 3.])
     e = x.exp()
-    t.equal(t.call(x), x.sigmoid(), ((-x).sigmoid(), 'Turned round: the exponent is -x.'),
+    t.gives([x], x.sigmoid(), ((-x).sigmoid(), 'Turned round: the exponent is -x.'),
             (x.tanh(), 'This is tanh, which runs from -1 to 1.'), (1/(1 - 1/e), 'One plus, not minus.'),
             (1 + 1/e, 'This is the denominator: one over it.'))
     x = t.tensor([-1000., 1000.])
-    t.equal(t.call(x), x.sigmoid(), what='e to the 1000 overflows; write 1/(1 + exp(-x)): ')
+    t.gives([x], x.sigmoid(), what='e to the 1000 overflows; write 1/(1 + exp(-x)): ')
 
 # %% ../../nbs/tools/exercises_linear_learner.ipynb #3462bbe5
 def draw_sigmoid():
@@ -102,8 +102,7 @@ def _grade_mnist_loss(t):
     preds, targs = t.tensor([[2.], [-1], [.5], [-3]]).requires_grad_(), t.tensor([[1.], [0], [0], [1]])
     p = preds.sigmoid()
     def loss(p): return torch.where(targs == 1, 1 - p, p)
-    got = t.call(preds, targs)
-    t.equal(got, loss(p).mean(),
+    got = t.gives([preds, targs], loss(p).mean(),
             (loss(preds).mean(), 'The sigmoid is missing: without it the loss has no lower end.'),
             (1 - loss(p).mean(), 'The two branches are exchanged: it is small when the model is wrong.'),
             (loss(p), 'The mean is missing.'),
@@ -128,7 +127,7 @@ def _grade_batch_accuracy(t):
     preds, targs = t.tensor([[2.], [-1], [.3], [-3], [.2]]), t.tensor([[1.], [0], [1], [1], [1]])
     right = ((preds > 0) == (targs == 1)).double()
     half = ((preds > .5) == (targs == 1)).double().mean().item()
-    t.equal(t.call(preds, targs), right.mean().item(), (1 - right.mean().item(), 'This is the share of mistakes.'),
+    t.gives([preds, targs], right.mean().item(), (1 - right.mean().item(), 'This is the share of mistakes.'),
             (half, 'Raw predictions were compared with 0.5: that is for after the sigmoid.'),
             (right.sum().item(), 'This is the number of right ones: divide by the length.'),
             (100*right.mean().item(), 'In percent: wanted a number from 0 to 1.'))
@@ -172,8 +171,9 @@ def train_epoch(model, dl, loss_func, opt):
 @grader(3, 'For each batch: predict, loss, backward, step, zero_grad.')
 def _grade_train_epoch(t):
     t.model, dl = small_model(t), batches(t)
+    want = fitted(t, batches(t))
     t.call(t.model, dl, F.mse_loss, torch.optim.SGD(t.model.parameters(), .1))
-    after_training(t, fitted(t, dl))
+    after_training(t, want)
 
 # %% ../../nbs/tools/exercises_linear_learner.ipynb #ab27a77a
 def train_model(model, dl, loss_func, opt, epochs):
@@ -191,8 +191,9 @@ def train_model(model, dl, loss_func, opt, epochs):
          'Or call your `train_epoch` again and again.')
 def _grade_train_model(t):
     t.model, dl = small_model(t), batches(t)
+    want = fitted(t, batches(t), 2)
     t.call(t.model, dl, F.mse_loss, torch.optim.SGD(t.model.parameters(), .1), 2)
-    after_training(t, fitted(t, dl, 2))
+    after_training(t, want)
 
 # %% ../../nbs/tools/exercises_linear_learner.ipynb #786e913e
 def validate_epoch(model, dl, metric):
@@ -213,7 +214,7 @@ def _grade_validate_epoch(t):
     model, dl = small_model(t), batches(t)
     start, parts = flat(model), [F.l1_loss(model(xb), yb).item() for xb, yb in dl]
     want = sum(p*n for p, n in zip(parts, (4, 4, 2)))/10
-    t.equal(t.call(model, dl, F.l1_loss), want,
+    t.gives([model, dl, F.l1_loss], want,
             (sum(parts)/3, 'This is the mean of batch means: the short last batch counts too much.'),
             (parts[-1], 'This is the last batch alone.'),
             (want*10, 'This is the sum: divide by the number of items.'),
@@ -242,16 +243,15 @@ class BasicOptim:
 
 # %% ../../nbs/tools/exercises_linear_learner.ipynb #42b0c488
 @grader(3, '`params` may be a generator, which can be gone through once: keep list(params).',
-         'Change parameters inside `torch.no_grad()`.')
+        'Change parameters inside `torch.no_grad()`.')
 def _grade_BasicOptim(t):
-    def torchs(lr=.1): return lambda params: torch.optim.SGD(params, lr)
+    def after(rounds, lr=.1, zero=True, **kw):
+        return optimized(t, lambda params: torch.optim.SGD(params, lr, **kw), rounds, zero)[0]
     for rounds in (3, 1):
+        want, start, long, up, sums, one = (after(rounds), after(0), after(rounds, 1.), after(rounds, maximize=True),
+                                            after(rounds, zero=False), after(1))
         got, _ = optimized(t, lambda params: t.call(params, .1), rounds)
-        want, start = [optimized(t, torchs(), n)[0] for n in (rounds, 0)]
         t.equal(got, want, (start, 'Nothing moved: is the step in place, p -= ...?'),
-                (optimized(t, torchs(1.), rounds)[0], 'The learning rate is missing.'),
-                (optimized(t, lambda p: torch.optim.SGD(p, .1, maximize=True), rounds)[0],
-                 'Uphill: the step goes against the gradient.'),
-                (optimized(t, torchs(), rounds, zero=False)[0], 'zero_grad left the gradients there: they add up.'),
-                (optimized(t, torchs(), 1)[0],
-                 'Only the first step moved: params may be a generator, keep list(params).'), what='parameters: ')
+                (long, 'The learning rate is missing.'), (up, 'Uphill: the step goes against the gradient.'),
+                (sums, 'zero_grad left the gradients there: they add up.'),
+                (one, 'Only the first step moved: params may be a generator, keep list(params).'), what='parameters: ')

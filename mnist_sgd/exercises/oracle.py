@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .running import kept_settings
+
 # %% ../../nbs/tools/exercises_oracle.ipynb #06635a30
 def drawn_curve(t, low, high):
     "x and y of the line that the answer drew."
@@ -78,6 +80,7 @@ def optimized(t, make, rounds, zero=True):
     opt = make(p for p in model.parameters())
     for _ in range(rounds):
         F.mse_loss(model(xb), yb).backward()
-        opt.step()
-        if zero: opt.zero_grad()
+        with kept_settings():   # they may be an answer's
+            opt.step()
+            if zero: opt.zero_grad()
     return flat(model), model

@@ -23,7 +23,7 @@ def double_odds(numbers):
 def _grade_double_odds(t):
     for nums in ([1, 2, 3, 4], [], [-3, 0, 7]):
         odd = [n for n in nums if n % 2]
-        t.equal(t.call(nums), [2*n for n in odd], (odd, 'The odd numbers are selected, but not doubled.'),
+        t.gives([nums], [2*n for n in odd], (odd, 'The odd numbers are selected, but not doubled.'),
                 ([2*n for n in nums], 'All numbers are doubled: the odd ones are not selected.'),
                 ([2*n for n in nums if n % 2 == 0], 'These are the even ones: n % 2 is 1 for an odd number.'))
 
@@ -38,7 +38,7 @@ def three_by_three():
 @grader(1, '`range(1, 10)` ends at 9.', '`view(3, 3)` gives nine numbers rows and columns.')
 def _grade_three_by_three(t):
     one = torch.arange(1, 10)
-    t.equal(t.call(), one.view(3, 3), (one - 1, 'Give the nine numbers two axes: view(3, 3).'),
+    t.gives([], one.view(3, 3), (one - 1, 'Give the nine numbers two axes: view(3, 3).'),
             (one, 'Nine numbers in a row have rank 1: view(3, 3) makes rows and columns.'),
             (one.view(3, 3) - 1, 'arange(9) and range(9) begin at 0 and end at 8.'),
             (one.view(3, 3).T, 'The numbers run down the columns, wanted along the rows.'), any_dtype=True)
@@ -56,7 +56,7 @@ def corner(x):
 def _grade_corner(t):
     for n, m in ((3, 3), (4, 5)):
         x = t.tensor(range(1, n*m + 1)).view(n, m)
-        t.equal(t.call(x), 2*x[-2:, -2:], (x[-2:, -2:], 'The corner is right, but not doubled.'),
+        t.gives([x], 2*x[-2:, -2:], (x[-2:, -2:], 'The corner is right, but not doubled.'),
                 (2*x[:2, :2], 'This is the top left corner.'),
                 (2*x[1:, 1:], '`1:` leaves out one row; the last two are `-2:`.'),
                 (2*x[-2:][-2:], 'The second pair of brackets slices rows again: write x[-2:, -2:].'))
@@ -73,7 +73,7 @@ def rank(shape):
 def _grade_rank(t):
     for shape in ((7, 2, 4), (5,), ()):
         x = torch.empty(shape)
-        t.equal(t.call(torch.Size(shape)), x.ndim,
+        t.gives([torch.Size(shape)], x.ndim,
                 (x.numel(), 'This is the number of values, the product of the shape.'),
                 (shape[0] if shape else 0, 'This is the length of the first axis: the rank is the number of axes.'))
 
@@ -88,7 +88,7 @@ def to_float(pixels):
 @grader(1, 'Pixels run from 0 to 255.', 'Dividing a tensor of whole numbers by 255 gives float32.')
 def _grade_to_float(t):
     x = t.tensor([[0, 51], [102, 255]], dtype=torch.uint8)
-    t.equal(t.call(x), x.float()/255, (x.float(), 'The type is right, but the values still run to 255.'),
+    t.gives([x], x.float()/255, (x.float(), 'The type is right, but the values still run to 255.'),
             (x.float()/256, 'Divided by 256: the brightest pixel has to become 1.'),
             (x//255, '`//` drops the fraction: only 0 and 1 are left.'),
             (1 - x.float()/255, 'Turned round: 0 has to stay 0.'),
@@ -105,7 +105,7 @@ def mean_image(imgs):
 @grader(1, 'The images lie along the first axis.', '`mean` takes the axis to average over.')
 def _grade_mean_image(t):
     imgs = t.rand(5, 4, 3)
-    t.equal(t.call(imgs), imgs.mean(0),
+    t.gives([imgs], imgs.mean(0),
             (imgs.mean(), 'This is one number for all pixels of all images: name the axis.'),
             (imgs.mean((1, 2)), 'This is one number an image: average over images, not over pixels.'),
             (imgs.sum(0), 'This is the sum: divide by the number of images.'),
@@ -124,12 +124,12 @@ def mnist_distance(a, b):
 def _grade_mnist_distance(t):
     imgs, mean = t.rand(5, 4, 3), t.rand(4, 3)
     gap = imgs - mean
-    t.equal(t.call(imgs, mean), gap.abs().mean((-1, -2)),
+    t.gives([imgs, mean], gap.abs().mean((-1, -2)),
             (gap.mean((-1, -2)), 'Without abs, too dark and too light cancel out.'),
             (gap.abs().sum((-1, -2)), 'This is the L1 norm, a sum: the distance is its mean.'),
             (gap.abs().mean(), 'This is one number for all images: average over the last two axes.'),
             ((gap**2).mean((-1, -2)), 'This is the mean squared error: take absolute values.'))
-    t.equal(t.call(imgs[0], mean), gap[0].abs().mean())
+    t.gives([imgs[0], mean], gap[0].abs().mean())
 
 # %% ../../nbs/tools/exercises_pixel_similarity.ipynb #3bb459be
 def rms_distance(a, b):
@@ -143,7 +143,7 @@ def rms_distance(a, b):
 def _grade_rms_distance(t):
     imgs, mean = t.rand(5, 4, 3), t.rand(4, 3)
     square = (imgs - mean)**2
-    t.equal(t.call(imgs, mean), square.mean((-1, -2)).sqrt(),
+    t.gives([imgs, mean], square.mean((-1, -2)).sqrt(),
             (square.mean((-1, -2)), 'The root is missing: this is the mean squared error.'),
             (square.sum((-1, -2)).sqrt(), 'This is the L2 norm: divide by the number of pixels before the root.'),
             (square.sqrt().mean((-1, -2)),
@@ -161,10 +161,9 @@ def spread(row, n):
 @grader(1, '`expand` and `broadcast_to` show one row many times.', 'A new axis comes from `row[None]`.')
 def _grade_spread(t):
     row = t.tensor([1., 2, 3])
-    got = t.call(row, 4)
-    t.equal(got, row.expand(4, 3), (row[:, None].expand(3, 4), 'Rows and columns are exchanged.'),
+    got = t.gives([row, 4], row.expand(4, 3), (row[:, None].expand(3, 4), 'Rows and columns are exchanged.'),
             (row.repeat(4), 'The copies stand one behind the other, wanted below each other.'))
-    here = got.untyped_storage().data_ptr() == row.untyped_storage().data_ptr()
+    here = got.untyped_storage().data_ptr() == t.given[0].untyped_storage().data_ptr()
     t.need(here, 'the values are right, but copied: 12 numbers are stored where 3 would do. Use expand.')
 
 # %% ../../nbs/tools/exercises_pixel_similarity.ipynb #7d02471a
@@ -183,7 +182,7 @@ def _grade_is_3(t):
     imgs[0, 0, 0] = 1   # nearer to mean3 by absolute differences, to mean7 by squares
     l1, rms = [[((imgs - m).abs()**p).mean((-1, -2)) for m in (mean3, mean7)] for p in (1, 2)]
     want = l1[0] < l1[1]
-    t.equal(t.call(imgs, mean3, mean7), want, (~want, 'True for the sevens: the comparison is turned round.'),
+    t.gives([imgs, mean3, mean7], want, (~want, 'True for the sevens: the comparison is turned round.'),
             (want.float(), 'Right, but as numbers: leave the comparison as it is, a tensor of bool.'),
             (rms[0] < rms[1], 'Squares were compared: use the mean absolute difference.'),
             (l1[0].mean() < l1[1].mean(), 'One answer for all images: average over pixels only.'))
@@ -201,7 +200,7 @@ def nearest_mean(imgs, means):
 def _grade_nearest_mean(t):
     imgs, means = t.rand(6, 4, 4), t.rand(3, 4, 4)
     gaps = (imgs[:, None] - means[None]).abs().mean((-1, -2))
-    t.equal(t.call(imgs, means), gaps.argmin(1), (gaps.argmax(1), 'This is the farthest mean: take argmin.'),
+    t.gives([imgs, means], gaps.argmin(1), (gaps.argmax(1), 'This is the farthest mean: take argmin.'),
             (gaps.argmin(0), 'This is the nearest image for each mean: argmin over the other axis.'),
             (gaps.min(1).values, 'These are the distances: wanted the number of the class, argmin.'),
             (gaps.argmin(), 'argmin without an axis takes all distances together.'))

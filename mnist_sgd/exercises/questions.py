@@ -26,7 +26,7 @@ class Question(Exercise):
     def grade(self, answer, seconds):
         if not self.code: return self._choice(answer)
         RESULTS[self.code] = result = EXERCISES[self.code].grade(answer, seconds)
-        return Result(self.name, result.status, result.kind, result.message)
+        return Result(self.name, result.status, result.kind, result.message, result.output)
 
     def _choice(self, answer):
         if answer is ...: return Result(self.name, 'not yet tried',

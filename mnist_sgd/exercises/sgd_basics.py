@@ -39,9 +39,9 @@ def numerical_gradient(f, x, eps=1e-3):
 def _grade_numerical_gradient(t):
     def f(v): return (v**3).sum() + v[0]*v[1]
     x = t.tensor([1., 2., -1.5], dtype=torch.float64)
-    before, want = x.clone(), _grad(f, x)
+    want = _grad(f, x)
     got = t.call(f, x, 1e-3)
-    t.equal(x, before, what='your x was changed: ')
+    t.equal(t.given[1], x, what='your x was changed: ')
     t.equal(got, want, (2*want, 'Twice the slope: from x - eps to x + eps it is 2 eps.'),
             (want/2, 'Half the slope: divide by the step you took.'),
             (want*1e-3, 'A difference, not a slope: divide by eps.'), (-want, 'The sign is turned round.'),
@@ -64,10 +64,10 @@ def _grade_gradient(t):
     for held in (None, 1.):
         x = t.tensor([3., 4., 10.], requires_grad=held is not None)
         if held: x.grad = torch.full_like(x, held)
-        want = _grad(f, x)
-        t.equal(t.call(f, x), want, (want + 1, 'backward adds to what .grad holds already: begin with none.'),
-                (f(x).detach(), 'This is f(x) itself: wanted its slope.'),
-                (x.detach()*2, 'Only one term of f was derived: leave it to backward.'))
+        want, value, part = _grad(f, x), f(x).detach(), 2*x.detach()
+        t.equal(t.hand(f, x), want, (want + 1, 'backward adds to what .grad holds already: begin with none.'),
+                (value, 'This is f(x) itself: wanted its slope.'),
+                (part, 'Only one term of f was derived: leave it to backward.'))
 
 # %% ../../nbs/tools/exercises_sgd_basics.ipynb #36bd9b25
 def mse(preds, targs):
@@ -81,7 +81,7 @@ def mse(preds, targs):
 def _grade_mse(t):
     preds, targs = t.randn(6, 1), t.randn(6, 1)
     gap = preds - targs
-    t.equal(t.call(preds, targs), (gap**2).mean(),
+    t.gives([preds, targs], (gap**2).mean(),
             ((gap**2).sum(), 'This is the sum: it grows with the number of items.'),
             (gap.abs().mean(), 'This is the mean absolute error: square instead.'),
             (gap.mean()**2, 'Square before the mean: here the signs cancel.'),
@@ -105,7 +105,7 @@ def _grade_sgd_step(t):
     old = [p.detach().clone() for p in params]
     for p in params: p.grad = t.randn(*p.shape)
     grads = [p.grad.clone() for p in params]
-    t.call(params, .1)
+    t.hand(params, .1)
     for p, o, g in zip(params, old, grads):
         t.equal(p.detach(), o - .1*g,
                 (o, 'Nothing moved: `p = p - ...` only renames a new tensor; change p in place.'),
@@ -132,14 +132,14 @@ def descend(f, x, lr, n):
 def _grade_descend(t):
     def f(x): return (x - 1)**2 + x
     args = (f, 3., .1, 4)
-    want = _path(*args)
+    want, longer, up, added = _path(*args), _path(*args[:3], 5), _path(f, 3., -.1, 4), _path(*args, zero=False)
     got = t.call(*args)
     if isinstance(got, (list, tuple)): got = [float(v) for v in got]
-    t.equal(got, want, (_path(f, 3., -.1, 4), 'Uphill: the step goes against the gradient.'),
+    t.equal(got, want, (up, 'Uphill: the step goes against the gradient.'),
             (want[1:], 'The start is missing.'),
-            (_path(*args, zero=False), 'Gradients of earlier steps were added up: begin each step with none.'),
+            (added, 'Gradients of earlier steps were added up: begin each step with none.'),
             (want[:-1], 'One step too few: n steps give n + 1 positions.'),
-            (want + _path(*args[:3], 5)[5:], 'One step too many.'), tol=1e-4)
+            (longer, 'One step too many.'), tol=1e-4)
 
 # %% ../../nbs/tools/exercises_sgd_basics.ipynb #1334a824
 def seven_steps():
@@ -154,7 +154,7 @@ def seven_steps():
 @grader(2, 'What is needed before what? A gradient is the slope of the loss.')
 def _grade_seven_steps(t):
     a, b, c, d, e, f, g = _SEVEN
-    t.equal(t.call(), [*_SEVEN], ([a, b, c, e, d, f, g], 'A step needs the gradient first.'),
+    t.gives([], [*_SEVEN], ([a, b, c, e, d, f, g], 'A step needs the gradient first.'),
             ([a, c, b, d, e, f, g], 'The loss needs predictions first.'),
             ([a, b, d, c, e, f, g], 'The gradient is that of the loss: loss first.'),
             ([a, b, c, d, e, g, f], 'After stop nothing is repeated.'),

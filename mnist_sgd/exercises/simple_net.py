@@ -14,6 +14,7 @@ from torch import nn
 from .compare import short_text
 from .grading import grader
 from .oracle import drawn_curve
+from .running import kept_settings
 
 # %% ../../nbs/tools/exercises_simple_net.ipynb #24a81dbc
 def relu(x):
@@ -26,15 +27,13 @@ def relu(x):
 @grader(5, 'The larger of x and 0, for each number.')
 def _grade_relu(t):
     x = t.tensor([[-2., -.5, 0.], [.5, 3., -1.]])
-    before = x.clone()
-    got = t.call(x)
-    t.equal(got, before.relu(), (before.abs(), 'This is abs: negative numbers have to become 0.'),
-            ((before > 0).float(), 'This says where x is positive: multiply by x.'),
-            (-(-before).relu(), 'This keeps the negative ones.'), (before, 'Nothing was cut off.'),
-            (F.leaky_relu(before), 'This is the leaky variant.'),
-            (before.relu().max(), 'This is one number: wanted one for each.'),
-            (before[before > 0], 'The negative ones were left out, wanted 0 in their place.'))
-    t.equal(x, before, what='your function changed its argument: ')
+    t.gives([x], x.relu(), (x.abs(), 'This is abs: negative numbers have to become 0.'),
+            ((x > 0).float(), 'This says where x is positive: multiply by x.'),
+            (-(-x).relu(), 'This keeps the negative ones.'), (x, 'Nothing was cut off.'),
+            (F.leaky_relu(x), 'This is the leaky variant.'),
+            (x.relu().max(), 'This is one number: wanted one for each.'),
+            (x[x > 0], 'The negative ones were left out, wanted 0 in their place.'))
+    t.equal(t.given[0], x, what='your function changed its argument: ')
 
 # %% ../../nbs/tools/exercises_simple_net.ipynb #a9fcace1
 def draw_relu():
@@ -73,16 +72,15 @@ def _grade_relu_net(t):
     t.need(shapes == want,
            f'the parameters have shapes {shapes}, wanted {want}: 5 inputs, 4 hidden units, 2 outputs.')
     x = 10*t.randn(200, 5)
-    with torch.no_grad():
-        w1, b1, w2, b2 = net.parameters()
-        hidden = F.linear(x, w1, b1)
-        t.equal(net(x), F.linear(hidden.relu(), w2, b2),
-                (F.linear(hidden.relu(), w2, b2).relu(),
-                 'ReLU stands at the end as well: then no output can be negative.'),
-                (F.linear(hidden, w2, b2).relu(), 'ReLU stands at the end, wanted between the layers.'),
-                (F.linear(hidden, w2, b2),
-                 'There is nothing between the two layers: together they are one linear map.'),
-                (F.linear(hidden.sigmoid(), w2, b2), 'This is a sigmoid, wanted ReLU.'), what='output: ', tol=1e-4)
+    w1, b1, w2, b2 = [p.detach().clone() for p in net.parameters()]
+    hidden = F.linear(x, w1, b1)
+    def out(h): return F.linear(h, w2, b2)
+    want, line, soft = out(hidden.relu()), out(hidden), out(hidden.sigmoid())
+    with torch.no_grad(), kept_settings(): got = net(x.clone())
+    t.equal(got, want, (want.relu(), 'ReLU stands at the end as well: then no output can be negative.'),
+            (line.relu(), 'ReLU stands at the end, wanted between the layers.'),
+            (line, 'There is nothing between the two layers: together they are one linear map.'),
+            (soft, 'This is a sigmoid, wanted ReLU.'), what='output: ', tol=1e-4)
 
 # %% ../../nbs/tools/exercises_simple_net.ipynb #a0e030e4
 def count_params(model):
@@ -95,6 +93,6 @@ def count_params(model):
 @grader(5, '`numel` counts the numbers of a tensor.')
 def _grade_count_params(t):
     model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2)).to(t.device)
-    t.equal(t.call(model), 34, (4, 'This is the number of tensors: count their numbers.'),
+    t.gives([model], 34, (4, 'This is the number of tensors: count their numbers.'),
             (28, 'The biases are missing.'), (3, 'This is the number of layers.'),
             (12, 'len counts rows: use numel.'))
