@@ -18,7 +18,7 @@ from mnist_sgd.exercises.grading import MARKED, learner_cell  # noqa: E402
 
 TITLE = '''# Exercises
 
-> Write every function of the course yourself, and have it checked on the spot.
+> Write the course's main functions yourself, and have each checked on the spot.
 
 {badge}
 

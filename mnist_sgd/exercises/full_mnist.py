@@ -136,7 +136,8 @@ def train_my_model(x, y, epochs=5, bs=256, lr=5e-3):
     # END SOLUTION
 
 # %% ../../nbs/tools/exercises_full_mnist.ipynb #bc8e731b
-@grader(6, 'A net of 784, 256 and 10 with Adam gets there in a few epochs. Shuffle.',
+@grader(6, 'A net of 784, 256 and 10 gets there in a few epochs with torch.optim.Adam, an optimizer with a step size '
+        'for each weight. Shuffle.',
          'Standardize the pixels: (x - 0.13)/0.31; let the learning rate fall at the end.', seconds=60)
 def _grade_my_model(t):
     if t.device.type != 'cpu': return   # the model lies where its learner put it
@@ -151,7 +152,7 @@ def _grade_my_model(t):
     pairs = torch.bincount((y*10 + guess)[guess != y], minlength=100)
     often = f'{int(pairs.argmax())//10} taken for {int(pairs.argmax()) % 10}, {int(pairs.max())} times'
     slip = ' All answers are the same digit.' if guess.unique().numel() == 1 else ''
-    nearly = ' A linear model ends here: it needs a hidden layer.' if 9000 <= right < 9300 else ''
+    nearly = ' Linear models end here; if yours is one, it needs a hidden layer.' if 9000 <= right < 9300 else ''
     t.need(right >= 9800,
            f'{right} of 10000 test images are right, wanted 9800. The most frequent mistake: '
            f'{often}.{slip}{nearly}')

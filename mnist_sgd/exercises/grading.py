@@ -180,7 +180,7 @@ class Exercise:
 # %% ../../nbs/tools/exercises_grading.ipynb #261f25cd
 @lru_cache
 def warm_up():
-    "Let PyTorch import what a process's first optimizer needs: these seconds are no answer's and must not be cut short."
+    "Let PyTorch import what a process's first optimizer needs: seconds that no answer shall pay or cut short."
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.)
 
 def _devices(): return ['cpu'] + ['cuda']*torch.cuda.is_available()

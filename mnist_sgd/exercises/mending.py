@@ -72,7 +72,7 @@ def mend_cut(model, dl, loss_func, opt, epochs):
             opt.step()
 
 # %% ../../nbs/tools/exercises_mending.ipynb #16bf9105
-@grader(3, 'Ask for the size of the loss tensor, and of what requires_grad.')
+@grader(3, 'Print loss.grad_fn, the way back from the loss to what it was computed from. What should stand there?')
 def _grade_mend_cut(t): _mend(t)
 
 # %% ../../nbs/tools/exercises_mending.ipynb #6f77d333

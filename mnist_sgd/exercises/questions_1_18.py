@@ -12,16 +12,15 @@ from .questions import read_questions
 read_questions('''
 ## 1 1
 ? How does a computer hold a grey picture? And a coloured one?
-- Grey: a grid of numbers, 0 for white up to 255 for black. Colour: three of them. | In an ordinary grey picture
-  0 is black and 255 white. MNIST's digits are light strokes on a dark ground; only the colour map Greys shows
-  them dark on light.
+- Grey: a list of the places where there is ink. Colour: such a list for each colour. | Every pixel has its number,
+  a blank one too, and it says how bright, not only whether.
 + Grey: a grid of numbers, one for the brightness of each pixel, 0 black to 255 white. Colour: three such grids,
   red, green and blue.
 - Grey: a grid of zeros and ones, ink or no ink. Colour: a number for each colour's name. | Between black and
   white lie 254 greys. A colour is three numbers, not a name.
 = Grey: a grid (rank 2) of numbers, usually whole ones from 0, black, to 255, white. Colour: three grids, for
-  red, green and blue, stacked to rank 3. MNIST stores light digits on black; the colour map Greys turns that
-  round on the screen.
+  red, green and blue, stacked to rank 3. MNIST stores ink as large numbers: its own page calls 0 white, as on
+  paper, most programs show 0 as black, and the colour map Greys turns that round.
 > Chapter 01 prints the numbers of a picture beside the picture. Which value has the background?
 ''')
 
@@ -142,15 +141,15 @@ read_questions('''
 # %% ../../nbs/tools/exercises_questions_1_18.ipynb #849a8bb8
 read_questions('''
 ## 11 1
-? On which images is a metric measured, and why?
+? On which images does a metric tell how good the model will be on new ones, and why?
 - On the training set: there the labels are known. | They are known on both. On images it has learned from, a
   model that only remembers looks good.
 - On both together, since more images give a better figure. | The training part tells how well the model
   remembers, and there is more of it.
 + On the validation set: images the model has not learned from show whether it knows digits or only those
   images.
-= On the validation set. A model may learn its training images by heart; only images it has not seen show what
-  it will do with the next ones.
+= On the validation set. It can be computed on any images, but a model may learn its training images by heart;
+  only images it has not seen show what it will do with the next ones.
 > Who would pass an exam made of the exercises already solved?
 ''')
 
@@ -229,8 +228,8 @@ read_questions('''
 - Because the loss bounces near the minimum; worse than that cannot happen. | It can: for x², a rate of 1.1
   takes x from 3 to 115 in 20 steps.
 + Steps that jump over the minimum may bounce around it, or grow with each step until the loss is infinite.
-- Because then the gradient becomes 0 too early. | A large step can end anywhere; the gradient there is rather
-  large than 0.
+- Because a high rate makes the gradient itself smaller. | The gradient at a place does not depend on the rate: the
+  rate says how far to go along it.
 = The gradient holds only nearby. A step that is too long jumps over the minimum: the loss bounces (x² from 3
   with rate 1.0 stays at 3 and -3) or diverges (rate 1.1: 115 after 20 steps).
 > exercise('descend') with lr=1.1
