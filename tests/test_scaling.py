@@ -13,7 +13,9 @@ from hypothesis import given, settings, strategies as st
 from safetensors.torch import load_file, safe_open
 from torch.testing import assert_close
 
-from mnist_sgd.scaling import Checkpoint, ShardLoader, load_rows
+from mnist_sgd.checkpoints import Checkpoint
+from mnist_sgd.processes import ShardLoader
+from mnist_sgd.scaling import load_rows
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
