@@ -7,28 +7,13 @@ __all__ = ['Checkpoint']
 
 # %% ../nbs/tools/checkpoints.ipynb #d0c5001a
 import json
-import os
 from pathlib import Path
 
 import torch
 
+from .files import write_whole
 from .learner import OneCycle
 from .processes import gather
-
-# %% ../nbs/tools/checkpoints.ipynb #8b00002d
-def _write_whole(file, content):
-    "Write a file so that after any accident the old or the new one is there, whole."
-    part = file.with_name(f'.{file.name}.part')
-    try:
-        with open(part, 'wb') as f:
-            f.write(content)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(part, file)
-        folder = os.open(file.parent, os.O_RDONLY)
-        try: os.fsync(folder)             # the new name, too, is on the disk
-        finally: os.close(folder)
-    except OSError as e: raise OSError(f'cannot write {file} ({e.strerror}): what was there is as it was') from None
 
 # %% ../nbs/tools/checkpoints.ipynb #8b00002f
 def _opt_state(opt):
@@ -100,7 +85,7 @@ class Checkpoint:
         from safetensors.torch import save
         dl, rec, tensors = learn.dls.train, learn.recorder, _tensors(learn)
         run = {'facts': {**_facts(learn), **self.about}, 'epoch': dl.epoch, 'batch': dl.batch, 'values': rec.values}
-        if dl.rank == 0: _write_whole(self.file, save(tensors, {'run': json.dumps({**run, 'iters': rec.iters})}))
+        if dl.rank == 0: write_whole(self.file, save(tensors, {'run': json.dumps({**run, 'iters': rec.iters})}))
 
 # %% ../nbs/tools/checkpoints.ipynb #8b000036
 def _same_net(file, *tensors):
