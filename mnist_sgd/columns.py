@@ -25,7 +25,7 @@ def stack_column(
     if isinstance(first, (int, float)): return torch.tensor(values)
     return tuple(values)
 
-# %% ../nbs/tools/columns.ipynb #484f6df3
+# %% ../nbs/tools/columns.ipynb #31b411b2
 def _items(dataset):
     "All items of a data set that has them by number, or that can only be gone through."
     if not (hasattr(dataset, '__len__') and hasattr(dataset, '__getitem__')): return list(dataset)
@@ -48,6 +48,10 @@ class Columns:
                 raise ValueError(f'items have {min(lengths)} and {max(lengths)} parts: give each the same')
             self.columns = [stack_column(column) for column in zip(*items)]
         self.n = len(self.columns[0])
+
+    def one_batch(self):
+        "Give the first batch of a loader that is made of columns."
+        return next(iter(self))
 
     @property
     def device(self):

@@ -15,7 +15,7 @@ import torch
 
 from .columns import Columns, forever
 from .data import alt_text
-from .guards import as_found, check_count, check_number, check_passed, checked_loss, measuring
+from .guards import as_found, check_count, check_functions, check_number, check_passed, checked_loss, measuring
 from .linear_learner import BasicOptim
 from .logbook import Table, draw_losses, draw_search
 from .runner import Runner
@@ -44,10 +44,6 @@ class DataLoader(Columns):
             rows = slice(i*self.bs, min((i+1)*self.bs, self.n))
             yield self.take(rows if order is None else order[rows])
 
-    def one_batch(self):
-        "Give the first batch."
-        return next(iter(self))
-
 # %% ../nbs/04_learner.ipynb #5b46c971
 class DataLoaders:
     "Hold a training and a validation loader; any iterable of (xb, yb) with a length will do."
@@ -56,9 +52,8 @@ class DataLoaders:
                  device: torch.device = None): # moves loaders that can be moved; None: leave them
         if len(loaders) < 2: raise ValueError(f'got {len(loaders)} loaders, wanted 2: training and validation')
         self.loaders, self.train, self.valid = loaders, loaders[0], loaders[1]
-        if device is not None:
-            for dl in loaders:
-                if hasattr(dl, 'to'): dl.to(device)
+        for dl in loaders:
+            if device is not None and hasattr(dl, 'to'): dl.to(device)
         self.device = getattr(self.train, 'device', None)
 
     def __getitem__(self, i): return self.loaders[i]
@@ -128,8 +123,7 @@ class Recorder:
                   with_valid: bool = True, # draw the validation loss too?
                   ax: plt.Axes = None) -> plt.Axes: # axes to draw on; None: a new figure
         "Draw the training loss by batch, and the validation loss by epoch."
-        valid = [(i - 1, row[1]) for i, row in zip(self.iters, self.values)] if with_valid else []
-        ax, text = draw_losses(self.losses, valid, skip_start, ax)
+        ax, text = draw_losses(self, skip_start, with_valid, ax)
         alt_text(text, ax.figure)
         return ax
 
@@ -146,9 +140,7 @@ class Learner(Runner):
                  cbs=(), # callbacks with any of before_fit, before_batch, after_batch, after_epoch, after_fit(learn)
                  verbose: bool = True): # print a line an epoch and show a bar?
         self.dls, self.model, self.loss_func, self.opt_func = dls, model, loss_func, opt_func
-        self.lr, self.metrics = check_number('lr', lr), [metrics] if callable(metrics) else list(metrics or [])
-        for name, f in [('loss_func', loss_func), *(('a metric', f) for f in self.metrics)]:
-            if not callable(f): raise ValueError(f'{name} is {f!r}, wanted a function of (preds, yb)')
+        self.lr, self.metrics = check_number('lr', lr), check_functions(loss_func, metrics)
         self.cbs, self.verbose, self.opt, self.recorder = list(cbs), verbose, None, Recorder()
 
     def fit(self,
@@ -205,11 +197,7 @@ def _validate(self,
     if n == 0: raise ValueError('the loader gave 0 batches, wanted at least 1')
     return [float(t/n) for t in totals]
 
-def _measure(self):
-    self.recorder.after_epoch(self.validate())
-
-Learner.validate, Learner._measure = _validate, _measure
-_Table = Table
+Learner.validate = _validate
 
 # %% ../nbs/04_learner.ipynb #8b9a6ff7
 LRFind = namedtuple('LRFind', 'suggestion lrs losses')
@@ -241,9 +229,7 @@ def _lr_find(self,
         lrs, losses = _rising(probe, start_lr, end_lr, check_count('num_it', num_it))
     if not losses: raise ValueError(f'0 of {num_it} steps gave a finite loss: look at the model and the data first')
     found = LRFind(lrs[losses.index(min(losses))]/10, lrs, losses)
-    if show_plot:
-        ax, text = draw_search(found)
-        alt_text(text, ax.figure)
+    if show_plot: alt_text(*draw_search(found))
     return found
 
 Learner.lr_find = _lr_find

@@ -39,15 +39,16 @@ class Table:
         "The line of an epoch."
         self.write([str(epoch), *[f'{v:.6f}' for v in values]])
 
-# %% ../nbs/tools/logbook.ipynb #bc75fc0e
+# %% ../nbs/tools/logbook.ipynb #e534c9d6
 def draw_losses(
-    losses: list, # of each batch
-    valid: list, # (batch, loss) of each epoch; empty: draw none
+    recorder, # has `losses` of batches, and `values` and `iters` of epochs
     skip_start: int = 5, # leave out so many batches at the start
+    with_valid: bool = True, # draw the validation loss too?
     ax: plt.Axes = None, # axes to draw on; None: a new figure
 ) -> tuple: # axes, sentence
     "Draw the training loss by batch, and the validation loss by epoch."
-    ax = ax or plt.subplots(figsize=(5, 2.5))[1]
+    losses, ax = recorder.losses, ax or plt.subplots(figsize=(5, 2.5))[1]
+    valid = [(i - 1, row[1]) for i, row in zip(recorder.iters, recorder.values)] if with_valid else []
     ax.plot(range(skip_start, len(losses)), [float(v) for v in losses[skip_start:]], label='train')
     if valid: ax.plot(*zip(*valid), 'o--', label='valid')
     ax.set(xlabel='batch', ylabel='loss')
@@ -56,14 +57,16 @@ def draw_losses(
     more = f'; validation loss ends at {valid[-1][1]:.3f}' if valid else ''
     return ax, f'Training loss over {len(losses)} batches, {ends}{more}'
 
+# %% ../nbs/tools/logbook.ipynb #1ee29777
 def draw_search(
     found, # `suggestion`, `lrs`, `losses` of a search for a learning rate
-) -> tuple: # axes, sentence
+) -> tuple: # sentence, figure
     "Draw loss against learning rate."
     ax = plt.subplots(figsize=(4.5, 2.4))[1]
     ax.semilogx(found.lrs, found.losses)
     ax.axvline(found.suggestion, color='grey', ls='--', label=f'suggestion {found.suggestion:.2g}')
     ax.set(xlabel='learning rate', ylabel='loss')
     ax.legend()
-    return ax, (f'Loss against learning rate from {found.lrs[0]:.0e} to {found.lrs[-1]:.2g}, lowest at '
-                f'{found.suggestion*10:.2g}; the suggestion is {found.suggestion:.2g}')
+    text = (f'Loss against learning rate from {found.lrs[0]:.0e} to {found.lrs[-1]:.2g}, lowest at '
+            f'{found.suggestion*10:.2g}; the suggestion is {found.suggestion:.2g}')
+    return text, ax.figure

@@ -13,7 +13,7 @@ import torch
 from .files import check_finite, load_tensors, save_tensors
 from .guards import check_count, check_input, check_number, check_weights, look_first, measuring
 
-# %% ../nbs/tools/runner.ipynb #14054840
+# %% ../nbs/tools/runner.ipynb #50b584c2
 def _named(file):
     file = Path(file)
     return file if file.suffix == '.safetensors' else file.with_name(file.name + '.safetensors')
@@ -35,6 +35,9 @@ class Runner:
         self.xb = self.yb = self.preds = self.loss = None
         self.opt.zero_grad()
         self.model.eval()
+
+    def _measure(self):
+        self.recorder.after_epoch(self.validate())
 
     def _call(self, event):
         for cb in self.cbs: getattr(cb, event, lambda learn: None)(self)
