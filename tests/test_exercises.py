@@ -369,6 +369,16 @@ def test_a_flood_of_words_is_kept(name, stream, capfd):
     assert re.search(r"never ends\?\nYour code printed:\n(word\n){10}\.\.\. and [\d,]+ characters more\n$", out), out
 
 
+def test_a_vast_error_is_cut():
+    assert len(exercise('rank').check(broken('rank', "raise ValueError('x'*10**7)")).message) < 500
+
+
+def test_a_model_is_graded_in_eval_mode_and_left_as_it_was():
+    net = torch.nn.Sequential(torch.nn.Dropout(.99), torch.nn.Linear(784, 10))
+    assert exercise('my_model').check(net).kind == 'wrong' and net.training and net[0].training
+    assert not exercise('my_model').check(net.eval()) and not net.training
+
+
 def test_what_an_answer_prints_is_shown(capsys):
     def rank(shape): print('shape', tuple(shape)); return len(shape)
     result = exercise('rank').check()
