@@ -10,6 +10,7 @@ __all__ = ['as_images', 'as_labels', 'read_npz', 'read_csv']
 import gzip
 import itertools
 import math
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -87,24 +88,28 @@ def _block(lines, first, sep, file, n):
     return a.astype(np.int64)
 
 # %% ../nbs/tools/tables.ipynb #5956f6e1
+def _blocks(f, file):
+    "Yield (pixels, labels) of an open table, some lines at a time."
+    head = f.readline(2**17)
+    sep = max(',;\t', key=head.count)
+    at, named = _columns(head, sep, file)
+    lines = itertools.chain([] if named else [head], iter(lambda: f.readline(2**17), ''))
+    lines = ((i, line) for i, line in enumerate(lines, 1 + named) if line.strip())
+    while block := [*itertools.islice(lines, 2000)]:
+        a = _block([line for _, line in block], block[0][0], sep, file, head.count(sep) + 1)
+        pixels = np.delete(a, at, 1)
+        if (bad := (pixels < 0) | (pixels > 255)).any():
+            raise ValueError(f'{file}, line {block[int(bad.any(1).argmax())][0]} has a pixel of {pixels[bad][0]}, wanted 0 to 255')
+        yield pixels.astype(np.uint8), a[:, at]
+
 def read_csv(
     file: str|Path, # lines of a label and the pixels of a square; a line of names may come first; plain or .gz
 ) -> tuple: # images uint8 (n, side, side), labels int64 (n,)
     "Read a table of labels and pixels; raises `ValueError` that names the line, where one is wrong."
     with open(check_source(file), 'rb') as f: unpack = gzip.open if f.read(2) == b'\x1f\x8b' else open
-    images, labels = [], []
-    with unpack(file, 'rt', encoding='utf-8-sig', errors='replace') as f:
-        head = f.readline(2**17)
-        sep = max(',;\t', key=head.count)
-        at, named = _columns(head, sep, file)
-        lines = itertools.chain([] if named else [head], iter(lambda: f.readline(2**17), ''))
-        lines = ((i, line) for i, line in enumerate(lines, 1 + named) if line.strip())
-        while block := [*itertools.islice(lines, 2000)]:
-            a = _block([line for _, line in block], block[0][0], sep, file, head.count(sep) + 1)
-            pixels = np.delete(a, at, 1)
-            if (bad := (pixels < 0) | (pixels > 255)).any():
-                raise ValueError(f'{file}, line {block[int(bad.any(1).argmax())][0]} has a pixel of {pixels[bad][0]}, wanted 0 to 255')
-            images.append(pixels.astype(np.uint8))
-            labels.append(a[:, at])
-    if not images: raise ValueError(f'{file} has 0 lines of pixels, wanted at least 1')
-    return as_images(np.concatenate(images), file), np.concatenate(labels)
+    try:
+        with unpack(file, 'rt', encoding='utf-8-sig', errors='replace') as f: blocks = [*_blocks(f, file)]
+    except (gzip.BadGzipFile, EOFError, zlib.error) as e: raise ValueError(f'{file} cannot be unpacked: {e}') from None
+    if not blocks: raise ValueError(f'{file} has 0 lines of pixels, wanted at least 1')
+    images, labels = map(np.concatenate, zip(*blocks))
+    return as_images(images, file), labels
