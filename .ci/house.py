@@ -10,7 +10,7 @@ LIB = 'mnist_sgd'
 ORDER = '''
     files words guards columns logbook idx wheel fetch folders
     chapters
-    own_digit datasets processes checkpoints recipes learned
+    picture own_digit tables pictures datasets processes checkpoints recipes learned
     exercises.compare exercises.running exercises.trial exercises.grading exercises.oracle exercises.pixel_similarity
     exercises.sgd_basics exercises.linear_learner exercises.mending exercises.learner exercises.simple_net exercises.full_mnist
     exercises.questions exercises.questions_1_18 exercises.questions_19_37 exercises

@@ -7,25 +7,33 @@ __all__ = ['run_predict']
 
 # %% ../nbs/tools/command_predict.ipynb #7744b0d3
 import sys
-from pathlib import Path
 
+from .files import check_source
 from .recipes import MODEL, load_model
+from .words import clean, reason
 
 # %% ../nbs/tools/command_predict.ipynb #9779518d
+def _image(file):
+    "Read one picture; raises `ValueError` or `OSError` in words that follow the file's name."
+    from mnist_sgd.own_digit import as_mnist
+    if not file: raise ValueError('an empty name')
+    try: return as_mnist(check_source(file))
+    except FileNotFoundError: raise FileNotFoundError('No such file or directory') from None
+    except Exception as e: raise ValueError(reason(e).removeprefix(f'{clean(file)}: ').removeprefix(f'{clean(file)} ')) from e
+
 def run_predict(
-    files: list, # pictures of one digit each, PNG or JPEG
+    files: list, # pictures of one digit each
     model_file: str = f'mnist_sgd_out/{MODEL}', # file that `train` wrote
 ) -> int: # exit code: 0, or 1 where some file could not be read
     "Print a line for each picture: file, digit, ten probabilities."
-    from mnist_sgd.full_mnist import as_mnist, log_softmax
+    from mnist_sgd.full_mnist import log_softmax
     learn, code = load_model(model_file), 0
     for file in files:
-        try: img = as_mnist(Path(file))
-        except (ValueError, OSError) as e:
-            print(f'mnist_sgd: {file}: {getattr(e, "strerror", None) or e}', file=sys.stderr, flush=True)
+        try: probs = log_softmax(learn.predict(_image(file).view(1, 784)))[0].exp().tolist()
+        except Exception as e:
+            print(f'mnist_sgd: {clean(file) or repr(file)}: {reason(e)}', file=sys.stderr, flush=True)
             code = 1
             continue
-        probs = log_softmax(learn.predict(img.view(1, 784)))[0].exp().tolist()
         each = ' '.join(f'{digit}:{p:.3f}' for digit, p in enumerate(probs))
-        print(f'{file}: {probs.index(max(probs))}  {each}', flush=True)
+        print(f'{clean(file)}: {probs.index(max(probs))}  {each}', flush=True)
     return code

@@ -16,13 +16,21 @@ from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
 
-from .learned import plot_learned, write_picture
+from .files import check_source, check_target, load_tensors, save_tensors, write_whole
+from .learned import is_ours, picture, plot_learned
 from .recipes import MODEL, PICTURE, RECIPES, build_model
-from .words import short
+from .words import reason, short
 
 # %% ../nbs/tools/command_train.ipynb #735bece7
+def _own(file):
+    "Refuse to write over what `train` did not write: a link, a folder, a file without our mark."
+    try: ours = is_ours(file) if file.name == PICTURE else load_tensors(file)[1].get('model') in RECIPES
+    except ValueError: ours = False
+    if not ours: raise ValueError(f'{file} was not written by `mnist_sgd train`: move it away, or choose another folder by --out')
+
 def _writable(out):
-    "Make the folder `out` if need be and try to write in it; raises `OSError` if that fails."
+    "Make the folder `out` if need be and try to write in it; raises `OSError` or `ValueError` if it is not for us."
+    if not str(out): raise ValueError("--out '' is an empty name: name a folder")
     out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -30,6 +38,7 @@ def _writable(out):
     except OSError as e: raise OSError(f'cannot write in {out} ({e.strerror}): choose another folder by --out') from None
     for name in MODEL, PICTURE:
         if (out/name).is_dir(): raise ValueError(f'{out/name} is a folder where a file is to go: move it away')
+        if check_target(out/name).exists(): _own(out/name)
     return out
 
 # %% ../nbs/tools/command_train.ipynb #92fd7606
@@ -49,9 +58,9 @@ def _machine(device, threads, usual):
 # %% ../nbs/tools/command_train.ipynb #fbe76f6a
 class _Progress:
     "A callback: a bar for the run, a line an epoch; stops a run whose loss is no number."
-    def __init__(self, batches):
+    def __init__(self, batches, n):
         from mnist_sgd.data import progress
-        print('epoch  train loss  accuracy on 10,000 training images', flush=True)
+        print(f'epoch  train loss  accuracy on {n:,} training image{"s"[:n > 1]}', flush=True)
         self.bar = progress(range(batches), 'training')
 
     def after_batch(self, learn): self.bar.update()
@@ -60,7 +69,7 @@ class _Progress:
         loss, _, acc = learn.recorder.values[-1]
         self.bar.clear()
         if not math.isfinite(loss):
-            raise ValueError(f'the loss is {loss} after epoch {learn.epoch + 1}: try a smaller --lr; nothing was saved')
+            raise ValueError(f'the loss is {loss} after epoch {learn.epoch + 1}: try a smaller --lr; no model was saved')
         print(f'{learn.epoch + 1:5}  {loss:10.4f}  {acc:.4f}', flush=True)
 
 # %% ../nbs/tools/command_train.ipynb #2c05b958
@@ -69,30 +78,27 @@ def _fit(name, recipe, x, y, seed=0, place=(0, 1), device='cpu', cbs=()):
     import torch
     from mnist_sgd.full_mnist import accuracy, cross_entropy
     from mnist_sgd.learner import SGD, DataLoaders
-    from mnist_sgd.scaling import ShardLearner, ShardLoader
+    from mnist_sgd.processes import ShardLearner, ShardLoader
     dls = DataLoaders(ShardLoader(x, y, recipe['bs'], None, seed, *place, device),
                       ShardLoader(x, y, 1000, 10_000, None, *place, device))
     torch.manual_seed(seed)
     net = build_model(name)                           # the same weights on every rank …
     if place[0]: torch.manual_seed(seed + place[0])   # … and chance of its own
     learn = ShardLearner(dls, net, cross_entropy, partial(SGD, mom=recipe['mom']), metrics=accuracy, verbose=False,
-                         cbs=[lines := _Progress(recipe['epochs']*len(dls.train)), *cbs])
+                         cbs=[lines := _Progress(recipe['epochs']*len(dls.train), dls.valid.n), *cbs])
     try: (learn.fit_one_cycle if recipe['one_cycle'] else learn.fit)(recipe['epochs'], recipe['lr'])
     finally: lines.bar.close()
     return learn
 
 # %% ../nbs/tools/command_train.ipynb #043753e2
 def _save(learn, name, fig, out):
-    "Write picture and model, each in one stroke; what was there stays if something fails."
-    part = out/f'.{PICTURE}.{os.getpid()}.part'
-    try:
-        write_picture(fig, part)
-        learn.save(out/MODEL, {'model': name})
-        os.replace(part, out/PICTURE)
+    "Write model and picture, each in one stroke; what was there stays if something fails."
+    drawn = picture(fig)
+    try: save_tensors(out/MODEL, learn.model.state_dict(), {'model': name})
     except OSError as e:
-        why = e.__cause__ or e
-        raise OSError(f'cannot write in {out} ({why.strerror or why}): what was there is as it was') from None
-    finally: part.unlink(missing_ok=True)
+        raise OSError(f'cannot write in {out} ({reason(e.__cause__ or e)}): what was there is as it was') from None
+    try: write_whole(out/PICTURE, drawn)
+    except OSError as e: raise OSError(f'saved {out/MODEL}, but not the picture ({reason(e.__cause__ or e)})') from None
 
 def _finish(learn, title, test_x, test_y, name, out):
     "Test once, save model and picture, tell it; return the exit code."
@@ -104,34 +110,45 @@ def _finish(learn, title, test_x, test_y, name, out):
     return 0
 
 # %% ../nbs/tools/command_train.ipynb #8c000002
+def _mute():
+    "Is this a rank above 0 of several? A stray RANK without a launcher's other variables is none."
+    world, rank = (os.environ.get(name) or '0' for name in ('WORLD_SIZE', 'RANK'))
+    return rank.isdigit() and int(rank) > 0 and world.isdigit() and int(world) > 1 and 'MASTER_ADDR' in os.environ
+
 @contextmanager
 def _one_voice():
     "Join the ranks of this run; rank 0 alone speaks, and an error is kept for the report of torchrun."
-    from mnist_sgd.scaling import ranks
-    rank = int(os.environ.get('RANK', 0))
-    if rank: os.environ['TQDM_DISABLE'] = '1'
+    from mnist_sgd.processes import ranks
+    mute = _mute()
+    if mute: os.environ['TQDM_DISABLE'] = '1'
     try:
-        with ranks() as place, redirect_stdout(io.StringIO() if rank else sys.stdout): yield place
-    except (ValueError, OSError) as e:
+        with ranks() as place, redirect_stdout(io.StringIO() if mute else sys.stdout): yield place
+    except Exception as e:
         if 'TORCHELASTIC_ERROR_FILE' in os.environ:
             from torch.distributed.elastic.multiprocessing.errors import get_error_handler
             get_error_handler().record_exception(e)
-        if not rank: raise
+        if not mute: raise
         time.sleep(1)
         sys.exit(2)
 
-def _keeper(file, every, resume, model, recipe):
-    "The callbacks that keep a run in `file`."
-    from mnist_sgd.scaling import Checkpoint
+# %% ../nbs/tools/command_train.ipynb #786ce277
+def _keeper(file, every, resume, about):
+    "The callbacks that keep a run in `file`; raises `ValueError` where no file can go."
+    from mnist_sgd.checkpoints import Checkpoint
     if file is None and (every or resume): raise ValueError('--every and --resume need --checkpoint FILE: name the file')
-    return [Checkpoint(file, every, resume, {'model': model, **recipe})] if file else []
+    if file is None: return []
+    if not str(file): raise ValueError("--checkpoint '' is an empty name: name a file")
+    if not check_target(file).parent.is_dir(): raise ValueError(f'--checkpoint: there is no folder {Path(file).parent}: make it first')
+    if resume and Path(file).exists(): check_source(file)
+    return [Checkpoint(file, every, resume, about)]
 
 # %% ../nbs/tools/command_train.ipynb #8c000003
 def _images(data, rank, device):
     "Open MNIST, or the data set in the folder `data`, whose training images stay on the disk."
     import torch.distributed as dist
     from mnist_sgd.data import data_dir, fetch_mnist, load_mnist
-    from mnist_sgd.scaling import ShardLoader, load_rows
+    from mnist_sgd.datasets import load_rows
+    from mnist_sgd.processes import ShardLoader
     if data is None:
         print(f'data: {short(data_dir()/"mnist_idx")}, fetched if it is not there yet', flush=True)
         if not rank: fetch_mnist()
@@ -168,7 +185,7 @@ def run_train(
     "Train a model on the training images, test it once, save it and a picture of what it learned."
     recipe = {**RECIPES[model], **{k: v for k, v in dict(epochs=epochs, lr=lr, bs=bs).items() if v is not None}}
     with _one_voice() as (rank, world):
-        out, cbs = _writable(out), _keeper(checkpoint, every, resume, model, recipe)
+        out, cbs = _writable(out), _keeper(checkpoint, every, resume, {'model': model, **recipe})
         device = _machine(device, threads, recipe['threads'])
         (x, y), test = _images(data, rank, device)
         _announce(model, recipe, seed, device, world)

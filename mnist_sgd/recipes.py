@@ -32,16 +32,13 @@ MODEL, PICTURE = 'model.safetensors', 'what_it_learned.png'
 def load_model(
     file: str|Path, # file that `train` wrote
 ): # a `Learner` that can `predict`
-    "Load a model that `train` saved; raises `ValueError` or `FileNotFoundError` if it is no such file."
-    from safetensors import safe_open
+    "Load a model that `train` saved; raises `ValueError` or `OSError` if it is no such file, or holds no numbers."
+    from mnist_sgd.files import load_tensors
     from mnist_sgd.full_mnist import cross_entropy
     from mnist_sgd.learner import Learner
-    file = Path(file)
-    if not file.is_file(): raise FileNotFoundError(f'there is no model {file}: run `mnist_sgd train`, or tell where it '
-                                                   'is by --model-file')
-    try:
-        with safe_open(file, 'pt') as f: name = (f.metadata() or {}).get('model')
-    except Exception as e: raise ValueError(f'{file} is no safetensors file ({e}): run `mnist_sgd train` anew') from None
-    if name not in RECIPES: raise ValueError(f'{file} says model {name!r}, wanted one of {", ".join(RECIPES)}: run '
-                                             '`mnist_sgd train` anew')
+    file, anew = Path(file), 'move it away and run `mnist_sgd train` anew'
+    if not file.exists(): raise FileNotFoundError(f'there is no model {file}: run `mnist_sgd train`, or tell where it is '
+                                                  'by --model-file')
+    name = load_tensors(file, True, anew)[1].get('model')
+    if name not in RECIPES: raise ValueError(f'{file} says model {name!r}, wanted one of {", ".join(RECIPES)}: {anew}')
     return Learner(None, build_model(name), cross_entropy, verbose=False).load(file)
