@@ -369,6 +369,14 @@ def test_a_flood_of_words_is_kept(name, stream, capfd):
     assert re.search(r"never ends\?\nYour code printed:\n(word\n){10}\.\.\. and [\d,]+ characters more\n$", out), out
 
 
+def test_a_bar_is_kept_too(capfd):
+    result = exercise('rank').check("""from tqdm import tqdm
+def rank(shape):
+    for _ in tqdm(range(3), disable=False): pass
+    return len(shape)""")
+    assert result and '3/3' in result.output and not capfd.readouterr().err
+
+
 def test_a_vast_error_is_cut():
     assert len(exercise('rank').check(broken('rank', "raise ValueError('x'*10**7)")).message) < 500
 
