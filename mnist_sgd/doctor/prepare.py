@@ -6,6 +6,7 @@
 __all__ = ['measure', 'graph_size', 'prepare', 'optimizer_at']
 
 # %% ../../nbs/tools/doctor_prepare.ipynb #8f6d0558
+import copy
 import types
 
 import torch
@@ -15,7 +16,7 @@ from .guard import reach
 from .parts import go_through, plain, set_lr
 from .trace import Trace
 from .call import Unknown, call_validate
-from .case import attempt, said
+from .case import attempt, main_of, said
 
 # %% ../../nbs/tools/doctor_prepare.ipynb #2217bead
 def _examine_loader(case, dl, piece):
@@ -34,7 +35,7 @@ def _examine_loader(case, dl, piece):
 
 def _cannot_go_through(case, piece, name, why):
     case.broken.add(piece)
-    case.note(name, 'error', f'the {piece} loader {why}')
+    case.note(name, 'warning' if name == 'wrong-kind' else 'error', f'the {piece} loader {why}')
 
 # %% ../../nbs/tools/doctor_prepare.ipynb #e9a61139
 def _examine_kinds(case):
@@ -108,20 +109,31 @@ def prepare(
         attempt(case, 'validate_func', 'validate', lambda: _run_validate(case))
 
 # %% ../../nbs/tools/doctor_prepare.ipynb #6b4cb242
+def _wake(case):
+    "Give a model with lazy layers their shapes, on a copy."
+    if not any(torch.nn.parameter.is_lazy(p) for _, p in case.params): return
+    case.model = copy.deepcopy(case.model)
+    vars(case).pop('params')
+    with torch.no_grad(): case.model(case.x[:2].clone())
+    case.guard.add(case.model)
+    case.opt = None
+    case.has.discard('opt')
+
 def _run_forward(case, n=1000):
+    _wake(case)
     case.start()
-    with Trace(case.model) as watch: case.preds = case.forward(case.x[:n])
-    if not isinstance(case.preds, torch.Tensor):
-        raise TypeError(f'it gave {type(case.preds).__name__}, wanted a tensor')
-    case.preds, case.watch = plain(case.preds), watch.seen
+    n = min(n, max(64, 10**6//case.x[0].numel()))           # as many of larger images as memory is for small ones
+    with Trace(case.model) as watch: case.out = case.full(case.x[:n])
+    case.preds, case.watch, case.used = plain(main_of(case.out)), watch.seen, watch.used
 
 def _run_loss(case):
     case.start()
     xb, yb = case.rows(0, 256)
-    case.loss = case.loss_func(case.forward(xb, train=True), yb)
+    case.loss = case.loss_on(xb, yb)
     if isinstance(case.loss, torch.Tensor) and case.loss.numel() != 1:
         raise ValueError(f'it gave shape {tuple(case.loss.shape)}, wanted one number: take the mean')
 
+# %% ../../nbs/tools/doctor_prepare.ipynb #28fd607c
 def _run_backward(case):
     if not isinstance(case.loss, torch.Tensor):
         raise TypeError(f'the loss is a {type(case.loss).__name__}, not a tensor: it has no grad_fn')
@@ -134,7 +146,7 @@ def _run_backward(case):
     case.loss = case.loss.detach()
 
 def _run_metrics(case):
-    for m in case.metrics: measure(m, [(case.preds, case.y[:len(case.preds)])])
+    for m in case.metrics: measure(m, [(case.out, case.y[:len(case.preds)])])
 
 # %% ../../nbs/tools/doctor_prepare.ipynb #24ede6a4
 def _run_validate(case):
@@ -167,7 +179,7 @@ def _run_steps(case):
     before = [p.detach().clone() for _, p in case.params]
     for i in range(2):
         xb, yb = case.rows(i, 64)
-        case.loss_func(case.forward(xb, train=True), yb).backward()
+        case.loss_on(xb, yb).backward()
         if hasattr(opt, 'step'): opt.step()
         if hasattr(opt, 'zero_grad'):
             opt.zero_grad()
