@@ -8,11 +8,10 @@ __all__ = ['MENDS', 'long_trial', 'told', 'try_mends', 'checks_of']
 # %% ../../nbs/tools/doctor_outcome.ipynb #c4b714e2
 import math
 
-import torch
 from torch import nn
 
 from .report import detector, fault, some
-from .prepare import optimizer_at
+from .prepare import optimizer_at, take_step
 from .trial import chance, learns, run_trial, usual_steps
 
 # %% ../../nbs/tools/doctor_outcome.ipynb #e49cb440
@@ -76,10 +75,7 @@ def _climbs(case):
     losses = []
     for _ in range(6):
         for _, p in case.params: p.grad = None
-        loss = case.loss_on(xb, yb)
-        loss.backward()
-        losses.append(float(loss.detach()))
-        opt.step()
+        losses.append(float(take_step(case, opt, xb, yb).detach()))
     return losses[-1] > losses[0] and all(b > a for a, b in zip(losses, losses[1:]))
 
 # %% ../../nbs/tools/doctor_outcome.ipynb #e7d0fb92
@@ -176,10 +172,6 @@ def _by_heart(case, steps=40):
     steps = min(steps, usual_steps(case, 1.))
     for _ in range(steps):
         for _, p in case.params: p.grad = None
-        loss = case.loss_on(xb, yb)
-        losses.append(float(loss.detach()))
+        losses.append(float(take_step(case, opt, xb, yb).detach()))
         if not math.isfinite(losses[-1]): break
-        loss.backward()
-        if isinstance(opt, torch.optim.LBFGS): break
-        opt.step()
     return losses[0], losses[-1], len(losses)

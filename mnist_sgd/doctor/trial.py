@@ -15,7 +15,7 @@ import torch
 from .report import detector, fault
 from .parts import plain, shares
 from .case import main_of
-from .prepare import optimizer_at
+from .prepare import optimizer_at, take_step
 from .standin import kind_of
 
 # %% ../../nbs/tools/doctor_trial.ipynb #daf85a16
@@ -74,26 +74,12 @@ def train_copy(
         xb = mended(xb)
         if i < 1: before = [p.detach().clone() for _, p in case.params]
         for _, p in case.params: p.grad = None
-        loss = _step(case, opt, xb, yb)
+        loss = take_step(case, opt, xb, yb)
         t.losses.append(float(loss.detach()))
         if not math.isfinite(t.losses[-1]): break
         if i < 1: t.first_step = _compare(case, before)
 
 # %% ../../nbs/tools/doctor_trial.ipynb #05c40bb6
-def _step(case, opt, xb, yb):
-    "One step; an optimizer that asks for the loss itself, as LBFGS does, is given a function."
-    loss = case.loss_on(xb, yb)
-    if not torch.isfinite(loss.detach()).all(): return loss
-    loss.backward()
-    if not isinstance(opt, torch.optim.LBFGS): opt.step(); return loss
-    def closure():
-        opt.zero_grad()
-        again = case.loss_on(xb, yb)
-        again.backward()
-        return again
-    opt.step(closure)
-    return loss
-
 def _compare(case, before):
     "(how far the first step went beside the size of the weights, its product with the gradient)."
     ratio = product = 0.
