@@ -114,7 +114,10 @@ def one_unit_in_the_middle(d, bad):
 @variant('unregistered-layer')
 def made_anew(d, bad):
     class Net(nn.Module):
-        def __init__(self): super().__init__(); self.a, self.b, self.c = nn.Linear(784, 60), nn.Linear(60, 60), nn.Linear(60, 10)
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(784, 60), nn.Linear(60, 60), nn.Linear(60, 10)
+
         def forward(self, x): return self.c((nn.Linear(60, 60) if bad else self.b)(self.a(x).relu()).relu())
     model = Net()
     if bad: del model.b
@@ -166,10 +169,11 @@ def many_sigmoids(d, bad):
 
 @variant('exploding-gradient')
 def loud_weights(d, bad):
-    model = nn.Sequential(nn.Linear(784, 60), nn.ReLU(), nn.Linear(60, 60), nn.ReLU(), nn.Linear(60, 10))
+    sizes = [784] + [60]*5
+    layers = [layer for a, b in zip(sizes, sizes[1:]) for layer in (nn.Linear(a, b), nn.ReLU())]
     if bad:
-        for layer in model[::2]: nn.init.normal_(layer.weight, 0, 1.)
-    return ten(d, model, .3)
+        for layer in layers[::2]: nn.init.normal_(layer.weight, 0, 1.5)
+    return ten(d, nn.Sequential(*layers, nn.Linear(60, 10)), .1)
 
 
 @variant('batch-norm-statistics')

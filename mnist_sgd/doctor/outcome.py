@@ -37,9 +37,9 @@ fault('does-not-learn', 'It does not learn',
 def _does_not_learn(case):
     t = long_trial(case)
     if learns(case, t): return
-    others = [f for f in case.findings if f.severity == 'error']
+    if any(f.severity == 'error' for f in case.findings): return             # the cause is known
     if t.start < .5*math.log(max(2, len(case.seen.labels.unique()))) and t.right and t.right > .5: return
-    yield 'note' if others else 'warning', f'{told(t)}; chance is {chance(case):.0%}'
+    yield 'warning', f'{told(t)}; chance is {chance(case):.0%}'
 
 # %% ../../nbs/tools/doctor_outcome.ipynb #e3814b82
 fault('over-regularised', 'It does not learn', 'take a smaller weight_decay, such as 1e-4')
@@ -114,11 +114,13 @@ def _batch_norm_statistics(case):
              and m.running_mean is not None] if isinstance(case.model, nn.Module) else []
     if not norms: return
     t = run_trial(case, case.lr)
-    if t.right is None or not math.isfinite(t.end) or t.right > .7*t.right_in_training: return
     stuck = [n for n, m in norms if m.momentum == 0]
+    if t.right is None or not math.isfinite(t.end): return
+    parted = t.right < .7*t.right_in_training
+    if not parted and not stuck: return
     slow = [n for n, m in norms if m.momentum and (1 - m.momentum)**t.steps > .05]
-    if slow and not stuck or t.right_in_training < chance(case) + .2: return
-    yield ('error' if stuck else 'warning',
+    if not stuck and (slow or t.right_in_training < chance(case) + .2): return
+    yield ('error' if stuck and parted else 'warning',
            f'after {t.steps} batches {t.right_in_training:.0%} of the training images are right in training mode, '
            f'{t.right:.0%} in eval mode' + (f'; the momentum of {some(stuck)} is 0' if stuck else ''))
 

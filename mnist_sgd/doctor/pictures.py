@@ -41,6 +41,14 @@ def _nearer(x, k, means, turn):
 def _class_means(x, k, n): return torch.stack([x[k == c].mean(0) if (k == c).any() else x.mean(0) for c in range(n)])
 
 # %% ../../nbs/tools/doctor_pictures.ipynb #18a49cc7
+def _belong(x, k):
+    "Do images and labels belong together at all? The mean images of one half name most of the other half."
+    half, classes = len(x)//2, k.unique()
+    if len(classes) < 2 or half < 50: return False
+    means = torch.stack([x[:half][k[:half] == c].mean(0) if (k[:half] == c).any() else x.mean(0) for c in classes])
+    answer = classes[torch.cdist(x[half:].flatten(1), means.flatten(1)).argmin(1)]
+    return float((answer == k[half:]).float().mean()) > 1/len(classes) + .3*(1 - 1/len(classes))
+
 def turned(
     x, k, # images as squares, and their classes
     ref, kref, # images of which the way up is known, and their classes
@@ -61,6 +69,7 @@ fault('turned-images', 'Images turned and scrambled',
 def _turned_images(case):
     x, vx = squares(case.seen.x), squares(case.vseen.x)
     if x is None or vx is None or x.shape[1:] != vx.shape[1:] or len(vx) < 100: return
+    if not _belong(x, case.seen.y_classes): return
     name, share, usual = turned(x, case.seen.y_classes, vx, case.vseen.y_classes)
     if share > usual + .15:
         yield ('error' if share > .8 else 'warning',

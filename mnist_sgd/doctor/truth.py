@@ -104,6 +104,16 @@ def _partial(told, expected, rows):
         scale = next((s for s in (1, 100, rows) if abs(v[0] - s) < .011*s), None)
         if scale and any(abs(a/scale - e['right']) > .012 for a, e in zip(v, expected)): return v
 
+def _first_batch(case, all_right, batches):
+    "Does the figure hang on the first batch alone?"
+    first, share = set(batches[0]), len(batches[0])/sum(map(len, batches))
+    if share > .34: return
+    for best, v in zip(all_right, ask_validate(case, first)[0]):
+        scale = next((s for s in (1, 100) if abs(best - s) < .011*s), None)
+        if scale and abs(v/scale - 1 + share) > .15:
+            yield f'validate tells {v:.4g} of a model that is wrong on the first batch alone, {share:.0%} of the images'
+
+# %% ../../nbs/tools/doctor_truth.ipynb #dedd9533
 @detector('untrue-validate', needs='validate_func preds valid_labels')
 def _untrue_validate(case):
     asked = [ask_validate(case, mask) for mask in _masks()]
@@ -117,7 +127,9 @@ def _untrue_validate(case):
              for m, (_, batches) in zip(_masks(), asked)]                       # a mean of batch means has its own name
     if any(_is_true(v, means, [1, 100, len(asked[0][1])]) for v in zip(*told)): return
     v = _judge(told, expected, rows) or (_partial(told, expected, rows) if len(shown) < .9*rows else None)
-    if not v: return
+    if not v:
+        yield from _first_batch(case, told[0], asked[0][1])
+        return
     seen = '' if len(shown) > .98*rows else f'; it looks at {len(shown)} of {rows} images'
     again = sum(map(len, asked[0][1])) > len(shown)
     yield ('error' if not seen or again or max(v) < .9 else 'warning',

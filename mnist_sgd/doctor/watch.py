@@ -86,7 +86,7 @@ class Watched:
     def after_step(self, opt, args, kwargs):
         self.steps, self.since_step = self.steps + 1, True
         if self.opt is None: self.opt, self.rates = opt, [g.get('lr') for g in opt.param_groups]
-        self.asleep += getattr(self, 'slept', False)
+        if getattr(self, 'slept', False): self.asleep += 1; self.place('asleep')
         self.place('step')
         if self.most and self.steps >= self.most: raise Enough
 
@@ -146,7 +146,8 @@ def hooked(
     w, # a `Watched`
 ):
     "Let `w` see what is done with PyTorch inside the block."
-    handles = [register_module_forward_pre_hook(w.before_forward), register_module_forward_hook(w.after_forward),
+    handles = [register_module_forward_pre_hook(w.before_forward),
+               register_module_forward_hook(w.after_forward, always_call=True),
                register_optimizer_step_post_hook(w.after_step)]
     with contextlib.ExitStack() as stack:
         for owner in nn.Module, torch.optim.Optimizer, DataLoader:
@@ -169,6 +170,7 @@ def _place_of(w, f):
     "The line of the reader's code that a finding is about: where the piece was made, or first used."
     made = {'opt': w.opt, 'train': w.train_dl, 'valid': w.valid_dl or w.train_dl}
     piece = next((p for p, names in PLACES.items() if f.name in names.split()), 'model')
+    if piece == 'awake' and not w.awake: piece = 'asleep'
     if piece in made: return w.made.get(id(made[piece])) or w.where.get('step')
     return w.where.get(piece) or w.made.get(id(w.model)) or w.where.get('forward')
 
