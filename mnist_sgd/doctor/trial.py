@@ -143,7 +143,7 @@ def _ends(case, lr): return [run_trial(case, lr, seed=s).end for s in range(3)]
 @detector('learning-rate', needs='rate')
 def _learning_rate(case):
     own = run_trial(case, case.lr)
-    lower = {k: run_trial(case, case.lr/k).end for k in ((10,) if own.end < .5*own.start else (10, 100, 1000))}
+    lower = {k: run_trial(case, case.lr/k).end for k in ((10,) if own.end < .75*own.start else (10, 100, 1000))}
     k = min(lower, key=lower.get)
     if math.isfinite(lower[k]) and own.end > 1.5*lower[k] + .05*abs(own.start):
         there, here = _ends(case, case.lr/k), _ends(case, case.lr)
@@ -158,7 +158,8 @@ def _learning_rate(case):
 
 # %% ../../nbs/tools/doctor_trial.ipynb #18b899b2
 def _too_low(case, own):
-    higher = {k: run_trial(case, case.lr*k).end for k in (10, 100)}
+    higher = {10: run_trial(case, case.lr*10).end}
+    if own.start - higher[10] < .5*abs(own.start): higher[100] = run_trial(case, case.lr*100).end
     k = min(higher, key=higher.get)
     gain, own_gain = own.start - higher[k], own.start - own.end
     if gain > .2*abs(own.start) and own_gain < .33*gain:
