@@ -147,6 +147,7 @@ def ask_validate(
     **replaced, # what to give instead of the reader's own pieces
 ): # (numbers, list of batches as lists of keys)
     "Ask what the reader's validation function says of a stand-in, and which batches were shown to it."
+    kind_of(case)                                             # now, since it puts all back
     case.start()
     batches, is_wrong = [], wrong if callable(wrong) else set(wrong).__contains__
     with Served(replaced.get('valid_dl', case.valid_dl)) as served:
