@@ -21,11 +21,13 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader as TorchLoader, TensorDataset
 
+import doctor_strangers
 import doctor_variants
 from doctor_variants import VARIANTS, digits, loaders, ten, two, open_mnist_loss, with_dropout
 from mnist_sgd import doctor
 from mnist_sgd.data import load_mnist
 from mnist_sgd.doctor import DETECTORS, FAULTS, Doctor, diagnose
+from mnist_sgd.doctor.guard import reach
 from mnist_sgd.full_mnist import accuracy, cross_entropy, simple_cnn
 from mnist_sgd.learner import SGD, Learner
 from mnist_sgd.linear_learner import batch_accuracy, mnist_loss
@@ -145,10 +147,22 @@ def assert_reading_is_true(kw, valid, good):
     assert abs(float(told) - good) < 1e-3
 
 
-def test_each_fault_has_two_variants():
-    names = [name for name, _ in VARIANTS]
+def test_each_fault_has_its_variants():
+    names, others = [name for name, _ in VARIANTS], {name for name, _ in doctor_strangers.VARIANTS}
     faults = set(FAULTS) - {'raises', 'wrong-kind', 'empty-loader', 'one-pass-loader'}
-    assert len(faults) == 20 and all(names.count(name) >= 2 for name in faults) and set(names) == faults
+    assert len(set(names)) == 20 and all(names.count(name) >= 2 for name in names)
+    assert set(names) | others == faults, (set(names) | others) ^ faults
+
+
+@pytest.mark.parametrize('name, variant', doctor_strangers.VARIANTS,
+                         ids=[f.__name__ for _, f in doctor_strangers.VARIANTS])
+def test_stranger_is_named_and_its_mended_twin_is_not(d, name, variant):
+    torch.manual_seed(0)
+    report = diagnose(**variant(d, True))
+    torch.manual_seed(0)
+    after = diagnose(**variant(d, False))
+    assert name in report.names, report
+    assert not after.errors and name not in after.names, after
 
 
 # healthy set-ups
@@ -363,7 +377,7 @@ def bits(o):
 
 
 def picture(*roots):
-    return ([bits(o) for o in doctor._reach(*roots)], random.getstate(), np.random.get_state()[1].tobytes(),
+    return ([bits(o) for o in reach(*roots)], random.getstate(), np.random.get_state()[1].tobytes(),
             torch.get_rng_state().numpy().tobytes())
 
 
@@ -483,7 +497,7 @@ def test_training_goes_on_as_if_nothing_had_been(d):
 
 def test_untouched_even_if_a_detector_crashes(d, monkeypatch):
     def crash(case): case.start(); case.model[0].weight.data.zero_(); raise KeyboardInterrupt
-    monkeypatch.setattr(doctor, 'DETECTORS', [('raises', [], [], crash)])
+    monkeypatch.setattr(doctor, 'DETECTORS', [('raises', [], crash)])
     kw = ten(d)
     before = picture(*kw.values())
     with pytest.raises(KeyboardInterrupt): diagnose(**kw)
@@ -502,7 +516,7 @@ def test_report_reads_well(d):
 
 
 def test_each_section_exists_in_the_notebook():
-    nb = Path(__file__).resolve().parent.parent/'nbs'/'07_doctor.ipynb'
+    nb = Path(__file__).resolve().parent.parent/'nbs'/'09_doctor.ipynb'
     text = '\n'.join(''.join(c['source'])
                      for c in json.loads(nb.read_text())['cells'] if c['cell_type'] == 'markdown')
     for name, (section, mend) in FAULTS.items(): assert f'## {section}\n' in text and mend, name

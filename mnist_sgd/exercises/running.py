@@ -66,6 +66,7 @@ def caught(func):
 # %% ../../nbs/tools/exercises_running.ipynb #b73f8d83
 class Kept(io.TextIOBase):
     "Keeps the first lines of what is written to it, and counts the rest."
+    encoding = 'utf-8' # some programs ask
     def __init__(self, lines=10, chars=2000): self.lines, self.chars, self.text, self.total = lines, chars, '', 0
 
     def write(self, s):
@@ -99,10 +100,10 @@ def _settings():
 
 @contextmanager
 def kept_settings():
-    "Put torch's settings back, also the mode in which gradients are recorded, which is on meanwhile."
-    before = _settings()
+    "Put torch's settings back, also whether gradients are recorded."
+    before, recorded = _settings(), torch.is_grad_enabled()
     try:
-        with torch.inference_mode(False): yield
+        with torch.inference_mode(False), torch.set_grad_enabled(recorded): yield
     finally:
         for (old, put), (now, _) in zip(before, _settings()):
             if old != now: put(old)
