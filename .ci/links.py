@@ -1,16 +1,18 @@
 #!/usr/bin/env python
 """Write the badges and links of this project from settings.ini's user, repo and branch.
 
-    .ci/links.py             rewrite them in nbs/*.ipynb, exercises/*.ipynb, *.md and *.cff
+    .ci/links.py             rewrite them in nbs/**/*.ipynb, exercises/*.ipynb, *.md, benchmarks/*.md and *.cff
     .ci/links.py --check     write nothing; name file and line of each that differs, exit 1 if any does
 """
 import argparse, json, re, sys
 from configparser import ConfigParser
 from pathlib import Path
 
+from house import notebooks as own_notebooks
+
 ROOT = Path(__file__).resolve().parent.parent
 SVG = 'https://colab.research.google.com/assets/colab-badge.svg'
-OWN_NB = r'colab\.research\.google\.com/github/[\w.-]+/([\w.-]+)/blob/[^/\s]+/(?:nbs|exercises)/(\w+)\.ipynb'
+OWN_NB = r'colab\.research\.google\.com/github/[\w.-]+/([\w.-]+)/blob/[^/\s]+/(?:nbs|nbs/tools|exercises)/(\w+)\.ipynb'
 
 
 def settings():
@@ -65,16 +67,17 @@ def missing(links, stems, texts):
                 if m[1] == links.repo and m[2] not in stems: yield f'{path}:{n}: there is no notebook {m[2]}.ipynb'
     readme = texts.get(Path('README.md'), '')
     for path in texts:
-        if path.parts[0] == 'nbs' and links.badge_url(path) not in readme: yield f'README.md:1: no badge for {path.stem}'
+        if path.parent == Path('nbs') and links.badge_url(path) not in readme: yield f'README.md:1: no badge for {path.stem}'
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--check', action='store_true', help='write nothing, exit 1 if a link differs')
     check = p.parse_args().check
-    notebooks = [*sorted((ROOT/'nbs').glob('[0-9]*.ipynb')), *sorted((ROOT/'exercises').glob('*.ipynb'))]
+    notebooks = [*own_notebooks(), *sorted((ROOT/'exercises').glob('*.ipynb'))]
     stems = {q.stem for q in notebooks}
-    paths = [*notebooks, *sorted(ROOT.glob('*.md')), *sorted(ROOT.glob('*.cff'))]
+    paths = [*notebooks, *sorted(ROOT.glob('*.md')), *sorted(ROOT.glob('benchmarks/*.md')),
+             *sorted(ROOT.glob('*.cff'))]
     texts = {q.relative_to(ROOT): q.read_bytes().decode() for q in paths}
     links, n_differ = Links(settings(), stems, texts.values()), 0
     for path, text in texts.items():

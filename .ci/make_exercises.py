@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Make the learner's notebook, exercises/exercises.ipynb, from the author's, nbs/10_exercises.ipynb.
+"""Make the learner's notebook, exercises/exercises.ipynb, from the author's, nbs/tools/exercises_*.ipynb.
 
     .ci/make_exercises.py             write it
     .ci/make_exercises.py --check     write nothing; exit 1 if it is not what would be written
@@ -11,17 +11,18 @@ import argparse, json, re, sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-AUTHOR, LEARNER = ROOT/'nbs'/'10_exercises.ipynb', ROOT/'exercises'/'exercises.ipynb'
+AUTHOR, LEARNER = ROOT/'nbs'/'tools', ROOT/'exercises'/'exercises.ipynb'
 sys.path.insert(0, str(ROOT))
-from mnist_sgd.exercises import _MARKED, learner_cell, question  # noqa: E402
+from mnist_sgd.exercises import PARTS, question  # noqa: E402
+from mnist_sgd.exercises.grading import MARKED, learner_cell  # noqa: E402
 
 TITLE = '''# Exercises
 
-> Write every function of the course yourself, and have it checked on the spot.
+> Write the course's main functions yourself, and have each checked on the spot.
 
 {badge}
 
-**You need** chapters 01 to 06. Each exercise has a cell to fill, where it says `...`, and a cell that checks. \
+**You need** chapters 01 to 08. Each exercise has a cell to fill, where it says `...`, and a cell that checks. \
 Begin with the two cells below. In a check cell, `q.hint(1)` gives a hint and `q.solution()` a solution. \
 `summary()` at the end tells how far you are. Nothing is sent anywhere.'''
 IMPORTS = '''import matplotlib.pyplot as plt
@@ -49,10 +50,17 @@ def asked(first, last):
         yield cell('code', f'q{n:02}', f'{empty}question({n}).check()')
 
 
+def author_cells(folder=AUTHOR):
+    "The cells of the author's notebooks, in the order of the parts; without their titles, but for that of the first."
+    books = [json.loads((folder/f'{stem}.ipynb').read_text(encoding='utf-8'))['cells']
+             for stem in ['exercises', *(f"exercises_{part.__name__.split('.')[-1]}" for part in PARTS)]]
+    return [books[0][0], *(c for cells in books[1:] for c in cells[1:])]
+
+
 def learner_cells(cells):
     "The learner's cells for the author's."
     first, install = cells[0], next(c for c in cells if 'google.colab' in source_of(c))
-    badge = re.search(r'^\[!\[.*', source_of(first), re.M)[0].replace('nbs/10_exercises', 'exercises/exercises')
+    badge = re.search(r'^\[!\[.*', source_of(first), re.M)[0].replace('nbs/tools/exercises', 'exercises/exercises')
     yield cell('markdown', 'title', TITLE.format(badge=badge))
     yield cell('code', 'install', source_of(install))
     yield cell('code', 'imports', IMPORTS)
@@ -63,7 +71,7 @@ def learner_cells(cells):
             if not text.startswith('<!-- author -->'): yield cell('markdown', c['id'], text)
         elif pages: yield from asked(*map(int, pages.groups()))
         elif text.startswith('#| exporti'):
-            if not _MARKED.search(text): raise ValueError(f'cell {c["id"]} has no marked solution, or one mark alone')
+            if not MARKED.search(text): raise ValueError(f'cell {c["id"]} has no marked solution, or one mark alone')
             yield cell('code', c['id'], learner_cell(plain(text)))
         elif text.startswith('q = exercise('): yield cell('code', c['id'], text)
     yield cell('markdown', 'end', END)
@@ -82,8 +90,8 @@ def leaks(author, learner):
     made = {c['id']: source_of(c) for c in learner}
     for c in author:
         text = source_of(c)
-        for m in _MARKED.finditer(text):
-            stub = lines_of(re.sub(r'^ *# ?', '', m[3] or '', flags=re.M)) | lines_of(_MARKED.sub('', text))
+        for m in MARKED.finditer(text):
+            stub = lines_of(re.sub(r'^ *# ?', '', m[3] or '', flags=re.M)) | lines_of(MARKED.sub('', text))
             found = (lines_of(m[2]) - stub) & lines_of(made.get(c['id'], ''))
             block = m[2].strip()
             whole = len(block) >= 20 and ('\n' in block or block.startswith('return '))
@@ -97,8 +105,8 @@ def leaks(author, learner):
 
 def make(author):
     "Text of the learner's notebook; raises `ValueError` if a solution is left in it."
-    cells = list(learner_cells(author['cells']))
-    found = list(leaks(author['cells'], cells))
+    cells = list(learner_cells(author))
+    found = list(leaks(author, cells))
     if found: raise ValueError('\n'.join(found))
     meta = {'kernelspec': {'display_name': 'python3', 'language': 'python', 'name': 'python3'}}
     nb = {'cells': cells, 'metadata': meta, 'nbformat': 4, 'nbformat_minor': 5}
@@ -109,7 +117,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--check', action='store_true', help='write nothing, exit 1 if it is out of date')
     check = p.parse_args().check
-    try: text = make(json.loads(AUTHOR.read_text(encoding='utf-8')))
+    try: text = make(author_cells())
     except ValueError as e: sys.exit(f'refused:\n{e}')
     there = LEARNER.read_text(encoding='utf-8') if LEARNER.exists() else None
     if check and there != text: sys.exit(f'{LEARNER.relative_to(ROOT)} is out of date: run .ci/make_exercises.py')

@@ -13,6 +13,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from house import notebooks as own_notebooks
+
 ROOT = Path(__file__).resolve().parent.parent
 COLAB_START = 'import sys, types; sys.modules["google.colab"] = types.ModuleType("google.colab")'
 COLAB_END = """
@@ -30,7 +32,7 @@ def directives(cell):
 
 def on_colab(nb, wheel):
     "Point the notebook's set-up cell at `wheel`; at the end, look that it is what was imported, and without nbdev."
-    setup, = [c for c in nb.cells if 'eval:false' in directives(c)]
+    setup, = [c for c in nb.cells if 'eval:false' in directives(c) and 'google.colab' in c.source]
     address = r'(?<=mnist_sgd\[course\] @ )git\+https:[^"]+'
     setup.source, n = re.subn(address, wheel.resolve().as_uri(), setup.source)
     if n != 1: raise ValueError(f'the set-up cell installs {n} times, wanted once: {setup.source}')
@@ -90,11 +92,9 @@ def main():
     p.add_argument('names', nargs='*', help='numbers or stems; default: all')
     p.add_argument('--store', action='store_true', help='run slow cells too and store the outputs in the notebook')
     p.add_argument('--workers', type=int, default=2)
-    p.add_argument('--nbs', type=Path, default=ROOT/'nbs')
     p.add_argument('--colab', type=Path, metavar='WHEEL', help='run as on Colab, with a Python that has its packages')
     args = p.parse_args()
-    paths = [*sorted(args.nbs.glob('[0-9]*.ipynb')), *sorted(args.nbs.glob('tools/*.ipynb'))]
-    paths = [q for q in paths if q.stem.startswith(tuple(args.names) or '')]
+    paths = [q for q in own_notebooks() if q.stem.startswith(tuple(args.names) or '')]
     if args.colab and not args.names: paths += sorted((ROOT/'exercises').glob('*.ipynb'))
     if not paths: sys.exit('no notebook found')
     set_environment(args)

@@ -17,11 +17,12 @@ FAULTS = ('none', '403', '503 with a page', '200 with a page', 'cut short', 'cut
           'right length, wrong bytes', 'stall before headers', 'stall in body', 'trickle in body', 'redirect loop', 'reset', 'cached file cut short', 'cached file with one bit flipped')
 
 OURS = '''
-from mnist_sgd import data
+from mnist_sgd import data, folders
+from mnist_sgd.idx import have_all
 data.IDX.update({k: tuple(v) for k, v in facts.items()})
-data._COUNTS = counts
+folders._COUNTS = counts
 data.fetch_mnist([url], timeout=5, deadline=10)
-good = data._have_all(data.data_dir()/'mnist_idx')
+good = have_all(data.data_dir()/'mnist_idx')
 '''
 TORCHVISION = '''
 from torchvision.datasets import MNIST
@@ -64,9 +65,10 @@ def attempt(body, server, where, digits, pictures):
 def sample(digits, folder):
     "A small mnist_sample.tgz as fastai's, and the hash of each of its pictures."
     from mnist_sgd import data
+    from mnist_sgd.idx import sha256
     with digits.use(folder/'cache'): path = data.untar_data(data.URLs.MNIST_SAMPLE, digits.write(folder/'stick'))
     with tarfile.open(folder/'sample.tgz', 'w:gz') as t: t.add(path, 'mnist_sample')
-    return (folder/'sample.tgz').read_bytes(), {str(f.relative_to(path)): data._sha256(f) for f in path.rglob('*.png')}
+    return (folder/'sample.tgz').read_bytes(), {str(f.relative_to(path)): sha256(f) for f in path.rglob('*.png')}
 
 
 def damage(where, fault):

@@ -156,7 +156,7 @@ def ours(w):
 
 
 def by_hand_in_buffers(w):
-    "No autograd: the backward pass of chapter 08, in buffers that are used again."
+    "No autograd: the backward pass of chapter 10, in buffers that are used again."
     from mnist_sgd.scaling import HandNet
     model = w.seed()
     net = HandNet(model, w.bs)

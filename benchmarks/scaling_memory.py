@@ -42,7 +42,8 @@ def train(folder):
     import torch
     from mnist_sgd.full_mnist import cross_entropy
     from mnist_sgd.learner import SGD
-    from mnist_sgd.scaling import ShardLoader, load_rows
+    from mnist_sgd.datasets import load_rows
+    from mnist_sgd.processes import ShardLoader
     from mnist_sgd.simple_net import simple_net
     torch.manual_seed(0)
     (x, y), _ = load_rows(folder)

@@ -3,7 +3,7 @@
 
     python benchmarks/speed.py                    every work, table printed and written to benchmarks/speed.json
     python benchmarks/speed.py A E --rounds 3     some works; their part of speed.json is replaced
-    python benchmarks/speed.py --readme           write the tables of speed.json into README.md (no work is run)
+    python benchmarks/speed.py --readme           write the tables of speed.json into README.md beside it (no work is run)
 
 A, B, C train; D loads, E imports, F trains to 97, 98 and 99 % in fresh processes, G grows rows, batches and hidden
 units. Peers take turns within each round; a ratio is taken within a round, and the median of the rounds is told with
@@ -132,7 +132,7 @@ def versions():
 
 
 def markdown(letter, part):
-    "One work as a table for README."
+    "One work as a table for benchmarks/README.md."
     run = f'{part["threads"]} thread{"s"[:part["threads"] > 1]}; {part.get("machine", "")}'
     if 'text' in part: return [f'**{letter}. {part["what"]}** ({run})', '', *part['text']]
     head = f'**{letter}. {part["what"]}** ({run}; {part["rounds"]} rounds)'
@@ -146,7 +146,7 @@ def markdown(letter, part):
 
 
 def report(store):
-    "All tables, with machine, date and versions, as README shows them."
+    "All tables, with machine, date and versions, as benchmarks/README.md shows them."
     first = next(iter(store.values()))
     said = ', '.join(f'{k} {v}' for k, v in first['versions'].items())
     lines = [f'{first["date"]}; {said}. The cores are those that a run was allowed to use.', '']
@@ -155,11 +155,11 @@ def report(store):
 
 
 def write_readme():
-    readme = ROOT/'README.md'
+    readme = ROOT/'benchmarks'/'README.md'
     text = readme.read_text(encoding='utf-8')
     block = f'<!-- speed -->\n{report(json.loads(STORE.read_text()))}\n<!-- /speed -->'
     new, n = re.subn(r'<!-- speed -->\n.*?<!-- /speed -->', lambda _: block, text, flags=re.S)
-    if n != 1: sys.exit(f'README.md has {n} places marked <!-- speed -->, wanted 1')
+    if n != 1: sys.exit(f'benchmarks/README.md has {n} places marked <!-- speed -->, wanted 1')
     readme.write_text(new, encoding='utf-8')
 
 
@@ -167,7 +167,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('works', nargs='*', metavar='WORK', help='letters of A to G; default: all')
     p.add_argument('--rounds', type=int, default=5)
-    p.add_argument('--readme', action='store_true', help='only write the stored tables into README.md')
+    p.add_argument('--readme', action='store_true', help='only write the stored tables into benchmarks/README.md')
     p.add_argument('--no-store', action='store_true', help='print alone, leave benchmarks/speed.json as it is')
     args = p.parse_args()
     if args.readme: return write_readme()

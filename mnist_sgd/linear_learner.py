@@ -20,7 +20,7 @@ def init_params(
 # %% ../nbs/03_linear_learner.ipynb #c6d8aa32
 def sigmoid(
     x: torch.Tensor, # numbers of any size, any shape, float32 or float64
-) -> torch.Tensor: # the same shape, each in (0,1)
+) -> torch.Tensor: # the same shape, each in [0,1]: far out float32 rounds to 0 or 1
     "Squeeze numbers between 0 and 1: 1/(1 + e^-x), the logistic function (Verhulst, 1838)."
     return 1/(1 + torch.exp(-x.clamp_min(-80)))
 
@@ -37,7 +37,7 @@ def mnist_loss(
     preds: torch.Tensor, # raw output of the model, float (n,1); above 0 says "three"
     targs: torch.Tensor, # 1 for a three, 0 for a seven; the shape of preds
 ) -> torch.Tensor: # scalar in [0,1], the mean distance of sigmoid(preds) from targs
-    "Measure how far predictions are from two-class labels; raises `ValueError` if the shapes differ or a label is not 0 or 1."
+    "Measure how far predictions are from labels; raises `ValueError` if shapes differ or a label is not 0 or 1."
     _check(preds, targs)
     return (torch.sigmoid(preds) - targs).abs().mean()
 
@@ -58,7 +58,7 @@ def batch_accuracy(
     preds: torch.Tensor, # raw output of the model, float (n,1); above 0 (sigmoid above one half) says "three"
     targs: torch.Tensor, # 1 or 0, the shape of preds
 ) -> torch.Tensor: # scalar in [0,1], the share of right answers
-    "Measure how often two-class predictions are right; raises `ValueError` if the shapes differ or a label is not 0 or 1."
+    "Measure how often predictions are right; raises `ValueError` if shapes differ or a label is not 0 or 1."
     _check(preds, targs)
     return torch.where(targs == 1, preds > 0, preds <= 0).float().mean()   # no number (nan) is a wrong answer
 

@@ -129,13 +129,18 @@ def entry(name, obj, source, where):
     return class_(name, obj, where)
 
 
-def page(path):
-    "Markdown of the API page of the module that the notebook at `path` exports: functions and classes, then constants."
-    module = importlib.import_module(f'{LIB}.{path.stem[3:]}')
+def own_names(path, module):
+    "The names that a module offers and its notebook at `path` builds; what it hands on from others stands on their pages."
+    return [name for name in module.__all__ if name in sections(path)]
+
+
+def page(path, name):
+    "Markdown of the API page of the module `name` that the notebook at `path` exports: functions and classes, then constants."
+    module, there = importlib.import_module(f'{LIB}.{name}'), f'../{path.relative_to(ROOT).as_posix()}'
     found, source, parts = sections(path), inspect.getsource(module), []
-    for name in sorted(module.__all__, key=lambda n: not callable(getattr(module, n))):
+    for name in sorted(own_names(path, module), key=lambda n: not callable(getattr(module, n))):
         heading = found[name]
-        where = f'Built in [{heading.replace("`", "")}](../nbs/{path.name}#{slug(heading)}).\n'
+        where = f'Built in [{heading.replace("`", "")}]({there}#{slug(heading)}).\n'
         parts.append(entry(name, getattr(module, name), source, where))
-    head = f'# {module.__name__}\n\n{escape(module.__doc__)} Exported by [{path.stem}](../nbs/{path.name}).\n'
+    head = f'# {module.__name__}\n\n{escape(module.__doc__)} Exported by [{path.stem}]({there}).\n'
     return '\n'.join([head, f'```{{py:module}} {module.__name__}\n```\n', *parts])

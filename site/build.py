@@ -7,18 +7,20 @@
 import importlib, json, re, shutil, subprocess, sys
 from pathlib import Path
 
-import api
-import check
-
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT/'.ci'))
+import api  # noqa: E402
+import check  # noqa: E402
+from house import is_chapter, module_of, notebooks  # noqa: E402
+
 SITE = ROOT/'site'
 PAGES, HTML = SITE/'_build'/'pages', SITE/'_build'/'html'
 
 
 def public_names():
     "The full name of each name that a module offers, by its short one."
-    modules = [importlib.import_module(f'mnist_sgd.{p.stem[3:]}') for p in sorted(ROOT.glob('nbs/[0-9]*.ipynb'))]
-    return {name: f'{m.__name__}.{name}' for m in modules for name in m.__all__}
+    modules = [(p, importlib.import_module(f'mnist_sgd.{module_of(p)}')) for p in notebooks() if module_of(p)]
+    return {name: f'{m.__name__}.{name}' for p, m in reversed(modules) for name in api.own_names(p, m)}
 
 
 def markdown(source, names):
@@ -29,29 +31,41 @@ def markdown(source, names):
                      for line in source.split('\n'))
 
 
+def folded(cell, source):
+    "A cell whose code is folded becomes a closed box that bears its title."
+    title = re.match(r'#@title *(.+)\n?', source)
+    words = title[1] if title else 'code'
+    box = {'tags': ['hide-input'], 'mystnb': {'code_prompt_show': f'Show: {words}', 'code_prompt_hide': f'Hide: {words}'}}
+    return cell | {'metadata': box, 'source': source[title.end():] if title else source}
+
+
 def prepared(nb, names):
-    "The notebook as a reader should see it: no hidden cells, no `#|` lines, functions linked."
+    "The notebook as a reader should see it: no hidden cells, no `#|` lines, functions linked, plumbing in closed boxes."
     cells = []
     for cell in nb['cells']:
         source = ''.join(cell['source'])
         if cell['cell_type'] == 'markdown': source = markdown(source, names)
         elif re.search(r'^#\|\s*hide\b', source, re.M): continue
         else: source = re.sub(r'^#\|.*\n?', '', source, flags=re.M).strip('\n')
-        if source: cells.append(cell | {'source': source})
+        if not source: continue
+        is_folded = cell['metadata'].get('jupyter', {}).get('source_hidden')
+        cells.append(folded(cell, source) if is_folded else cell | {'source': source})
     return nb | {'cells': cells}
 
 
 def write_pages():
     "Write the folder that Sphinx reads: the notebooks, the API reference, the landing page."
-    names, titles = public_names(), {}
-    for path in [*sorted(ROOT.glob('nbs/[0-9]*.ipynb')), *ROOT.glob('exercises/*.ipynb')]:
+    names, chapters, tools = public_names(), [], []
+    for path in [*notebooks(), *sorted(ROOT.glob('exercises/*.ipynb'))]:
         nb = prepared(json.loads(path.read_text(encoding='utf-8')), names)
         write(path.relative_to(ROOT), json.dumps(nb))
-        if path.parent.name == 'nbs':
-            titles[path.stem] = re.match('# (.+)', nb['cells'][0]['source'])[1]
-            write(Path('api')/f'{path.stem[3:]}.md', api.page(path))
-    chapters = '\n'.join(f'{stem[:2]} {title} <nbs/{stem}>' for stem, title in titles.items())
-    write(Path('index.md'), (SITE/'index.md').read_text(encoding='utf-8').replace('CHAPTERS', chapters))
+        if path.parent.name == 'exercises': continue
+        if module_of(path): write(Path('api')/f'{module_of(path)}.md', api.page(path, module_of(path)))
+        title, address = re.match('# (.+)', nb['cells'][0]['source'])[1], path.relative_to(ROOT).with_suffix('')
+        if is_chapter(path): chapters.append(f'{path.stem[:2]} {title} <{address}>')
+        else: tools.append(f'{title} <{address}>')
+    index = (SITE/'index.md').read_text(encoding='utf-8')
+    write(Path('index.md'), index.replace('CHAPTERS', '\n'.join(chapters)).replace('TOOLS', '\n'.join(tools)))
 
 
 def write(path, text):

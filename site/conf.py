@@ -38,7 +38,7 @@ html_theme_options = dict(
 
 def alt_texts():
     "Alt text of each picture in the notebooks, by the name that myst-nb gives to its file."
-    cells = [c for p in ROOT.glob('nbs/*.ipynb') for c in json.loads(p.read_text(encoding='utf-8'))['cells']]
+    cells = [c for p in ROOT.glob('nbs/**/*.ipynb') for c in json.loads(p.read_text(encoding='utf-8'))['cells']]
     pictures = [o for c in cells for o in c.get('outputs', []) if 'image/png' in o.get('data', {})]
     return {hashlib.sha256(a2b_base64(''.join(o['data']['image/png']))).hexdigest(): o['metadata']['image/png']['alt']
             for o in pictures}

@@ -1,7 +1,10 @@
 """One thread for each test, and after the tests: what they measured, and a table of the faults tried on the data's way."""
 import os, sys
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'.ci'))  # `house`, which its scripts share
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # tests run side by side, and a thread that waits for a busy core costs more than it gives
 TOLD = 0  # rows of `faults.ROWS` that a test's report has taken along

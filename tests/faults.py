@@ -5,7 +5,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-from mnist_sgd import data
+from mnist_sgd import data, folders
+from mnist_sgd.idx import idx_bytes, is_good, sha256
 
 ROWS = []  # the tally: one dict a fault tried
 LIMIT = 60  # seconds after which a call counts as hung
@@ -18,8 +19,8 @@ class Digits:
         for part, n in (('train', n_train), ('t10k', n_test)):
             labels = data.read_idx(idx/f'{part}-labels-idx1-ubyte')[:n]
             images = data.read_idx(idx/f'{part}-images-idx3-ubyte')[:n]
-            self.files[f'{part}-images-idx3-ubyte'] = data._idx_bytes(images)
-            self.files[f'{part}-labels-idx1-ubyte'] = data._idx_bytes(labels)
+            self.files[f'{part}-images-idx3-ubyte'] = idx_bytes(images)
+            self.files[f'{part}-labels-idx1-ubyte'] = idx_bytes(labels)
             counts.append(tuple(np.bincount(labels, minlength=10).tolist()))
         for name, raw in self.files.items():
             # Python's gzip does not give the bytes that the mirrors serve, so the MD5 is that of our own .gz
@@ -33,7 +34,7 @@ class Digits:
     @contextlib.contextmanager
     def use(self, cache):
         "Let `mnist_sgd.data` take these digits for MNIST, with its cache in `cache`."
-        with patch.dict(data.IDX, self.facts, clear=True), patch.object(data, '_COUNTS', self.counts), \
+        with patch.dict(data.IDX, self.facts, clear=True), patch.object(folders, '_COUNTS', self.counts), \
              patch.dict(os.environ, MNIST_SGD_DATA=str(cache), TQDM_DISABLE='1'): yield
 
     def write(self, folder, packed=False):
@@ -46,10 +47,10 @@ class Digits:
 def judge(cache, parts=True):
     "Count what is half-written in `cache`: a file or folder that stands under its own name but is not whole."
     idx = Path(cache)/'mnist_idx'
-    half = [name for name in data.IDX if (idx/name).exists() and not data._is_good(idx/name)]
-    for url, (name, *_) in data._LAYOUT.items():
+    half = [name for name in data.IDX if (idx/name).exists() and not is_good(idx/name)]
+    for url, (name, *_) in folders._LAYOUT.items():
         path = Path(cache)/name
-        if path.exists() and (data._fault(path, url) or data._wrong_picture(path, url, idx)): half.append(name)
+        if path.exists() and (folders._fault(path, url) or folders._wrong_picture(path, url, idx)): half.append(name)
     if parts: half += [f.name for f in Path(cache).rglob('.part-*')]
     return half
 
@@ -75,7 +76,7 @@ def trial(group, fault, call, cache, wants, says=(), error=ConnectionError, limi
     "Try `call` under a fault, judge its outcome ('right bytes' or 'clear error') and the cache, add a row, insist."
     result, seconds = attempt(call, limit)
     half = judge(cache)
-    good = all(data._is_good(Path(cache)/'mnist_idx'/name) for name in data.IDX)
+    good = all(is_good(Path(cache)/'mnist_idx'/name) for name in data.IDX)
     wrong = isinstance(result, Path) and (not good or bool(half))
     if isinstance(result, str): outcome = 'hang'
     elif isinstance(result, BaseException):
@@ -92,7 +93,7 @@ def listing(folder):
     "Everything about the files of a folder that a program could change: type, time, size, mode and bytes of each."
     def facts(p):
         s = p.lstat()
-        return (p.is_dir(), s.st_mtime_ns, s.st_size, s.st_mode, s.st_ino, None if p.is_dir() else data._sha256(p))
+        return (p.is_dir(), s.st_mtime_ns, s.st_size, s.st_mode, s.st_ino, None if p.is_dir() else sha256(p))
     return {str(p.relative_to(folder)): facts(p) for p in [folder, *sorted(folder.rglob('*'))]}
 
 

@@ -10,9 +10,10 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 
+from mnist_sgd.checkpoints import Checkpoint
 from mnist_sgd.full_mnist import accuracy, cross_entropy
 from mnist_sgd.learner import SGD, DataLoaders
-from mnist_sgd.scaling import Checkpoint, ShardLearner, ShardLoader, ranks
+from mnist_sgd.processes import ShardLearner, ShardLoader, ranks
 from mnist_sgd.simple_net import simple_net
 
 

