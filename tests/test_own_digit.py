@@ -17,9 +17,9 @@ from mnist_sgd.generalize import augment
 from mnist_sgd.learner import SGD, DataLoader, DataLoaders, Learner
 from mnist_sgd.own_digit import as_mnist, doubt, find_digits
 
-N = 100
-FLOORS = {'plain': .94, 'thin': .85, 'thick': .90, 'turned': .90, 'slanted': .85, 'ruled': .90, 'on a line': .55, 'framed': .93,
-          'shadowed': .88, 'faint': .93, 'neighbour': .92, 'clear rim': .92, 'textured': .93, 'photo': .88}
+N = 60
+FLOORS = {'plain': .90, 'thin': .82, 'thick': .87, 'turned': .88, 'slanted': .85, 'ruled': .88, 'on a line': .65, 'framed': .90,
+          'shadowed': .87, 'faint': .90, 'neighbour': .90, 'clear rim': .90, 'textured': .90, 'photo': .87}   # 4 sd and more below
 
 
 class Bent:
