@@ -188,7 +188,7 @@ def _check_opt(learn, tensors):
 
 def _open(file):
     "The tensors and the run of a checkpoint; raises `ValueError` where it is not whole, to the bit."
-    tensors, said = load_tensors(file)
+    tensors, said = load_tensors(file, cure='it is damaged')
     run = json.loads(said.get('run', 'null'))
     if not isinstance(run, dict) or not isinstance(run.get('facts'), dict): raise ValueError('it tells of no run')
     if said.get('seal') != _seal(tensors, said['run']): raise ValueError('its digest is not that of its content')
@@ -198,7 +198,7 @@ def _open(file):
 def _load(self, learn):
     "Put a run back; raises `ValueError`, and changes nothing, where the file is not whole or is of another run."
     file, mark = self.file, _mark(self.file)
-    def torn(e): return ValueError(f'{file} is no whole checkpoint ({e}): remove it, start anew')
+    def torn(e): return ValueError(f'{file} is no whole checkpoint ({str(e).replace(f"{file} ", "it ")}): remove it, start anew')
     try: tensors, run = _open(file)
     except (ValueError, RecursionError) as e: raise torn(e) from None
     self.facts = _facts(learn, self.about)
