@@ -22,7 +22,7 @@ TITLE = '''# Exercises
 
 {badge}
 
-**You need** chapters 01 to 06. Each exercise has a cell to fill, where it says `...`, and a cell that checks. \
+**You need** chapters 01 to 08. Each exercise has a cell to fill, where it says `...`, and a cell that checks. \
 Begin with the two cells below. In a check cell, `q.hint(1)` gives a hint and `q.solution()` a solution. \
 `summary()` at the end tells how far you are. Nothing is sent anywhere.'''
 IMPORTS = '''import matplotlib.pyplot as plt

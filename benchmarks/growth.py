@@ -20,7 +20,7 @@ SIZES = {'rows': (60_000, 600_000, 6_000_000), 'batch': (32, 128, 512, 2048, 819
 class Mapped:
     "Batches of a memory-mapped file, bytes to floats a batch at a time; shuffled within blocks, the blocks in random order."
     def __init__(self, x, y, bs, block=65_536):
-        self.x, self.y, self.bs, self.block = torch.from_numpy(x).view(len(x), -1), y, bs, block
+        self.x, self.y, self.bs, self.block = x.reshape(len(x), -1), y, bs, block
 
     def __len__(self): return -(-len(self.x)//self.bs)
 
@@ -28,7 +28,7 @@ class Mapped:
         for start in (torch.randperm(-(-len(self.x)//self.block))*self.block).tolist():
             order = start + torch.randperm(min(self.block, len(self.x) - start))
             for rows in order.split(self.bs):
-                yield self.x.index_select(0, rows).float().div_(255), self.y.index_select(0, rows).long()
+                yield torch.from_numpy(self.x[rows.numpy()]).float().div_(255), self.y.index_select(0, rows).long()
 
 
 class Memory(threading.Thread):

@@ -23,9 +23,9 @@ def ours_with_hashes():
 
 def ours_without_hashes():
     folder = IDX_FOLDER
-    sets = [torch.from_numpy(read_idx(folder/f'{part}-images-idx3-ubyte')).to(torch.float32).div_(255).view(-1, 784)
+    sets = [torch.from_numpy(read_idx(folder/f'{part}-images-idx3-ubyte').copy()).to(torch.float32).div_(255).view(-1, 784)
             for part in ('train', 't10k')]
-    [torch.from_numpy(read_idx(folder/f'{part}-labels-idx1-ubyte')).long() for part in ('train', 't10k')]
+    [torch.from_numpy(read_idx(folder/f'{part}-labels-idx1-ubyte').copy()).long() for part in ('train', 't10k')]
     return sum(map(len, sets))
 
 

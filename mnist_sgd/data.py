@@ -25,7 +25,7 @@ from .wheel import WHEEL, WHEEL_SHA256
 # %% ../nbs/00_data.ipynb #6ef2e889
 def _pick(imgs, labels, digits, square):
     "Turn raw images and labels into the tensors that `load_mnist` promises."
-    if digits is None: order = slice(None)
+    if digits is None: order = np.arange(len(labels))
     else: order = np.concatenate([sorted(np.flatnonzero(labels == d), key=str) for d in digits])
     x = torch.from_numpy(imgs[order]).to(torch.float32).div_(255)
     y = torch.from_numpy(labels[order]).long()

@@ -11,6 +11,7 @@ import errno
 import gzip
 import os
 import queue
+import re
 import shutil
 import tempfile
 import threading
@@ -105,6 +106,16 @@ def _cause(e):
     while inner := e.__cause__ or (None if e.__suppress_context__ else e.__context__): e = inner
     return f'{type(e).__name__}: {str(e).split("> ", 1)[-1]}'.replace('\n', ' ')[:300]
 
+def _proxy_of(source):
+    "Name the proxy by which a source is asked, without its password; '' where there is none."
+    from requests.utils import get_environ_proxies, select_proxy
+    url = 'https://pypi.org/' if source == 'pip' else str(source)
+    if '://' not in url: return ''
+    with contextlib.suppress(ValueError):
+        if proxy := select_proxy(url, get_environ_proxies(url)):
+            return f' (by way of the proxy {re.sub("//.*@", "//", proxy)})'
+    return ''
+
 def _store(folder, tmp, name, raw):
     "Put the bytes of the IDX file `name` in `folder`, whole or not at all."
     part = Path(tmp)/name
@@ -125,7 +136,7 @@ def _fill(folder, sources, timeout, deadline):
                 for name, raw in _from_source(source, missing, tmp, timeout, deadline): _store(folder, tmp, name, raw)
             except Exception as e:
                 if isinstance(e, OSError) and e.errno in _FULL: raise
-                said.append(f'{source}: {_cause(e)}')
+                said.append(f'{source}: {_cause(e)}{_proxy_of(source)}')
     return said
 
 # %% ../nbs/tools/fetch.ipynb #71770366
@@ -160,9 +171,10 @@ def fetch_mnist(
     timeout: float = 10, # seconds of silence after which a mirror is given up
     deadline: float = 120, # seconds in which a file must have come whole
 ) -> Path: # folder `mnist_idx` with the four IDX files, each verified by its SHA-256
-    "Make sure that MNIST is on this machine; raises `ConnectionError` if no source has it, `OSError` if no room."
+    "Make sure that MNIST is on this machine; raises `ConnectionError` if no source has it, `OSError` if no room, `ValueError` on ''."
     folder = data_dir()/'mnist_idx'
     if isinstance(sources, (str, Path)): sources = (sources,)
+    if not all(map(str, sources)): raise ValueError("a source is '', wanted a mirror's address, 'pip' or a folder")
     _sweep(folder)
     if have_all(folder): return folder
     with only_one(folder): said = _fill(folder, sources, timeout, deadline)

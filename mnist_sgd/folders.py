@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .files import check_source
 from .fetch import SOURCES, fetch_mnist, only_one
 from .idx import IDX, data_dir, have_all, is_good, read_idx
 
@@ -42,7 +43,7 @@ def _fault(path, url, sizes=None):
     for split, counts in zip(splits, _COUNTS):
         for rel, wanted in ((f'{split}/{d}', counts[d]) for d in digits):
             if not (path/rel).is_dir(): return f'it has no folder {rel}'
-            files = [f for f in os.scandir(path/rel) if f.name.endswith('.png')]
+            files = [f for f in os.scandir(path/rel) if f.name.endswith('.png') and f.is_file()]
             if len(files) != wanted: return f'{rel} has {len(files)} PNG files where {wanted} belong'
             if sizes:
                 if (total := sum(f.stat().st_size for f in files)) != sizes[rel]:
@@ -101,7 +102,7 @@ def _identity(path):
 def _made_here(path, note):
     "Read what we noted when we made the folder `path`: the bytes of its class folders; None if it is not ours."
     try:
-        made = json.loads(note.read_text())
+        made = json.loads(check_source(note).read_text())
         return dict(made['sizes']) if any(known in made['identity'] for known in _identity(path)) else None
     except (OSError, ValueError, KeyError, TypeError): return None
 
@@ -144,7 +145,7 @@ def read_png(
 ) -> np.ndarray: # uint8 (28,28)
     "Read one 28×28 grey PNG as a uint8 array; raises `ValueError` if it is something else."
     try:
-        raw = io.BytesIO(Path(file).read_bytes())
+        with open(check_source(file), 'rb') as f: raw = io.BytesIO(f.read(2**24))
         Image.open(raw, formats=('PNG',)).verify()  # each part of a PNG carries a checksum
         with Image.open(raw, formats=('PNG',)) as im:
             if im.size == (28, 28) and im.mode == 'L': return np.array(im)

@@ -7,21 +7,37 @@ __all__ = ['IDX', 'data_dir', 'sha256', 'is_good', 'have_all', 'read_idx', 'idx_
 
 # %% ../nbs/tools/idx.ipynb #911f9a03
 import configparser
+import gzip
 import hashlib
 import os
 import struct
+import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
+from .files import check_source
+
 # %% ../nbs/tools/idx.ipynb #ba2137be
+def _at_home(path):
+    "Put the home folder in the place of a ~; raises `OSError` where there is none."
+    try: return Path(path).expanduser().absolute()
+    except RuntimeError:
+        raise OSError(f'no home folder is known for {path}: set the variable MNIST_SGD_DATA to a folder, from its root '
+                      'on') from None
+
 def data_dir() -> Path: # folder that holds `mnist_idx`, `mnist_sample` and `mnist_png`
-    "Find the data folder: `MNIST_SGD_DATA` if set, otherwise the one fastai uses."
-    if os.environ.get('MNIST_SGD_DATA'): return Path(os.environ['MNIST_SGD_DATA']).expanduser().absolute()
-    home = Path(os.environ.get('FASTAI_HOME', '~/.fastai')).expanduser().absolute()
+    "Find the data folder: `MNIST_SGD_DATA` if set, otherwise the one fastai uses; raises `OSError` if no home is known."
+    if os.environ.get('MNIST_SGD_DATA'): return _at_home(os.environ['MNIST_SGD_DATA'])
+    home = _at_home(os.environ.get('FASTAI_HOME', '~/.fastai'))
     config = configparser.ConfigParser()
-    config.read(home/'config.ini', encoding='utf8')
-    return home/config['DEFAULT'].get('data', 'data')
+    try:
+        if (home/'config.ini').is_file(): config.read(home/'config.ini', encoding='utf8')
+        return home/config['DEFAULT'].get('data', 'data')
+    except (configparser.Error, UnicodeDecodeError) as e:
+        raise ValueError(f'{home/"config.ini"} cannot be read ({" ".join(str(e).split())[:150]}): mend it, or set the '
+                         'variable MNIST_SGD_DATA to a folder') from None
 
 # %% ../nbs/tools/idx.ipynb #08d0e35c
 IDX = {  # name: (bytes, SHA-256 of the file, MD5 of its .gz as in torchvision's `MNIST.resources`)
@@ -57,25 +73,49 @@ def have_all(
     "Tell whether a folder holds the four files of MNIST."
     return all(is_good(folder/name) for name in IDX)
 
+# %% ../nbs/tools/idx.ipynb #87a23e79
+def _unpack(f, out):
+    "Copy an IDX file to `out`, up to one byte more than its header promises."
+    head = f.read(16)
+    out.write(head)
+    dims = [int.from_bytes(head[i:i+4], 'big') for i in range(4, 4 + 4*min(head[3] if len(head) > 3 else 0, 3), 4)]
+    left = (4 if head[2:3] == b'\x0c' else 1)*int(np.prod(dims, dtype=object)) + 1
+    while left > 0 and (piece := f.read(min(left, 2**20))):
+        out.write(piece)
+        left -= len(piece)
+    out.flush()
+
 # %% ../nbs/tools/idx.ipynb #f09c8a3d
-def read_idx(
-    file: str|Path, # an IDX file of bytes, not packed
-) -> np.ndarray: # uint8 memory map of the shape told in the header; a write changes the copy in memory alone
-    "Map an IDX file into memory; raises `ValueError` if its header and its length disagree or it is no IDX file."
-    file = Path(file)
-    size = file.stat().st_size
-    with open(file, 'rb') as f: head = f.read(4)
-    if len(head) < 4 or head[:3] != b'\0\0\x08' or not 1 <= head[3] <= 3:
-        raise ValueError(f'{file} begins with {head.hex() or "nothing"}, an IDX file of bytes begins with 000008 '
-                         'and 01, 02 or 03: give the unpacked file of MNIST')
-    offset = 4 + 4*head[3]
-    with open(file, 'rb') as f: dims = f.read(offset)[4:]
+_TYPES = {b'\0\0\x08': np.dtype('u1'), b'\0\0\x0c': np.dtype('>i4')}  # how a file begins: the type of its numbers
+
+def _map_idx(f, file):
+    "Map the open IDX file `f`, whose numbers begin where its header ends."
+    f.seek(0)
+    head, kind = f.read(16), None
+    if len(head) >= 4 and 1 <= head[3] <= 3: kind = _TYPES.get(head[:3])
+    if kind is None: raise ValueError(f'{file} begins with {head[:4].hex() or "nothing"}, an IDX file of bytes begins with '
+                                      "000008 and 01, 02 or 03: give a file of MNIST's form, packed or not")
+    dims, size = head[4:4 + 4*head[3]], os.fstat(f.fileno()).st_size
     shape = tuple(int.from_bytes(dims[i:i+4], 'big') for i in range(0, len(dims), 4))
-    wanted = offset + int(np.prod(shape, dtype=object))
-    if len(dims) < offset - 4 or size != wanted:
+    wanted = 4 + 4*head[3] + kind.itemsize*int(np.prod(shape, dtype=object))
+    if len(dims) < 4*head[3] or size != wanted:
         raise ValueError(f'{file} has {size} bytes, but its header promises {wanted} (shape {shape}): fetch it anew')
-    if wanted == offset: raise ValueError(f'{file} holds 0 bytes of data (shape {shape}), wanted more: fetch it anew')
-    return np.memmap(file, np.uint8, 'c', offset, shape)
+    if 0 in shape: raise ValueError(f'{file} holds 0 bytes of data (shape {shape}), wanted more: fetch it anew')
+    return np.memmap(f, kind, 'r', 4 + 4*head[3], shape)
+
+def read_idx(
+    file: str|Path, # an IDX file of bytes, or of whole numbers of four bytes; plain or packed as .gz
+) -> np.ndarray: # memory map of the shape told in the header, for reading: take a `.copy()` to write
+    "Map an IDX file into memory; raises `ValueError` if its header and its length disagree or it is no IDX file."
+    with open(check_source(file), 'rb') as f:
+        if f.read(2) != b'\x1f\x8b': return _map_idx(f, file)
+    with tempfile.TemporaryFile() as out:
+        try:
+            with gzip.open(file) as f: _unpack(f, out)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as e: raise ValueError(f'{file} cannot be unpacked: {e}') from None
+        except OSError as e: raise OSError(f'{file} cannot be unpacked in {tempfile.gettempdir()} ({e.strerror or e}): make '
+                                           'room there, or set TMPDIR to another folder') from None
+        return _map_idx(out, file)
 
 # %% ../nbs/tools/idx.ipynb #487a3728
 def idx_bytes(

@@ -20,7 +20,7 @@ def init_params(
 # %% ../nbs/03_linear_learner.ipynb #c6d8aa32
 def sigmoid(
     x: torch.Tensor, # numbers of any size, any shape, float32 or float64
-) -> torch.Tensor: # the same shape, each in (0,1)
+) -> torch.Tensor: # the same shape, each in [0,1]: far out float32 rounds to 0 or 1
     "Squeeze numbers between 0 and 1: 1/(1 + e^-x), the logistic function (Verhulst, 1838)."
     return 1/(1 + torch.exp(-x.clamp_min(-80)))
 

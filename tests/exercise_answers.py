@@ -1106,6 +1106,197 @@ for epoch in range(6):
         opt.zero_grad()
         F.nll_loss(my_model(x[rows]), y[rows]).backward()
         opt.step()
+
+== decay_step
+- The decay is missing
+def decay_step(params, lr, wd):
+    with torch.no_grad():
+        for p in params: p -= lr*p.grad
+- multiplied by the learning rate
+def decay_step(params, lr, wd):
+    with torch.no_grad():
+        for p in params: p -= lr*p.grad + wd*p
+- away from 0
+def decay_step(params, lr, wd):
+    for p in params: p.data -= lr*(p.grad - wd*p.data)
+- Nothing moved
+def decay_step(params, lr, wd):
+    for p in params: p = p - lr*(p.grad + wd*p)
+- same strength
+def decay_step(params, lr, wd):
+    for p in params: p.data -= lr*(p.grad + wd*p.data.sign())
+- The gradient is missing
+def decay_step(params, lr, wd):
+    for p in params: p.data *= 1 - lr*wd
++
+def decay_step(params, lr, wd):
+    for p in params: p.data.mul_(1 - lr*wd).sub_(lr*p.grad)
+
+== dropout
+- keeps its size
+def dropout(x, p): return x*(torch.rand(x.shape, device=x.device) > p)
+- multiplied by 1 - p
+def dropout(x, p): return x*(torch.rand(x.shape, device=x.device) >= p)*(1 - p)
+- not the share to keep
+def dropout(x, p): return x*(torch.rand(x.shape, device=x.device) <= p)/(1 - p) if p else x
+- dropped together
+def dropout(x, p): return x*(torch.rand(len(x), 1, device=x.device) >= p)/(1 - p)
+- the same numbers
+def dropout(x, p):
+    g = torch.Generator().manual_seed(0)
+    return x*(torch.rand(x.shape, generator=g).to(x.device) >= p)/(1 - p)
+- with p = 0 nothing is dropped
+def dropout(x, p): return x*(torch.rand(x.shape, device=x.device) < p)/(1 - p)
++
+def dropout(x, p): return torch.where(torch.empty_like(x).bernoulli_(p) == 1, torch.zeros_like(x), x/(1 - p))
+
+== shift
+- came in on the other
+def shift(imgs, down, right): return imgs.roll((down, right), (1, 2))
+- Rows and columns are exchanged
+def shift(imgs, down, right): return F.pad(imgs, (down, -down, right, -right))
+- The other way
+def shift(imgs, down, right): return F.pad(imgs, (-right, right, -down, down))
+- Axis 0 counts images
+def shift(imgs, down, right): return imgs.roll((down, right), (0, 1))
+- shape is (2, 5, 5), wanted (2, 4, 5)
+def shift(imgs, down, right): return F.pad(imgs, (right, -right, down, 0))
++
+def shift(imgs, down, right):
+    out = torch.zeros_like(imgs)
+    n, h, w = imgs.shape
+    for i in range(h):
+        for j in range(w):
+            if 0 <= i - down < h and 0 <= j - right < w: out[:, i, j] = imgs[:, i - down, j - right]
+    return out
+
+== batch_norm
+- unbiased=False
+def batch_norm(x, weight, bias, eps):
+    x = x.transpose(0, 1)
+    z = (x - x.mean((1, 2, 3), keepdim=True))/(x.var((1, 2, 3), keepdim=True) + eps).sqrt()
+    return (z*weight.view(-1, 1, 1, 1) + bias.view(-1, 1, 1, 1)).transpose(0, 1)
+- weight and bias are missing
+def batch_norm(x, weight, bias, eps):
+    return (x - x.mean((0, 2, 3), keepdim=True))/(x.var((0, 2, 3), unbiased=False, keepdim=True) + eps)**.5
+- eps is missing
+def batch_norm(x, weight, bias, eps):
+    z = (x - x.mean((0, 2, 3), keepdim=True))/x.std((0, 2, 3), unbiased=False, keepdim=True)
+    return z*weight[:, None, None] + bias[:, None, None]
+- layer norm
+def batch_norm(x, weight, bias, eps):
+    z = (x - x.mean((1, 2, 3), keepdim=True))/(x.var((1, 2, 3), unbiased=False, keepdim=True) + eps)**.5
+    return z*weight[:, None, None] + bias[:, None, None]
+- The shapes do not fit
+def batch_norm(x, weight, bias, eps):
+    z = (x - x.mean((0, 2, 3), keepdim=True))/(x.var((0, 2, 3), unbiased=False, keepdim=True) + eps)**.5
+    return z*weight + bias
++
+def batch_norm(x, weight, bias, eps):
+    flat = x.permute(1, 0, 2, 3).flatten(1)
+    flat = flat - flat.mean(1)[:, None]
+    flat = flat*((flat*flat).mean(1) + eps).rsqrt()[:, None]*weight[:, None] + bias[:, None]
+    return flat.view(x.shape[1], len(x), *x.shape[2:]).permute(1, 0, 2, 3)
+
+== Adam
+- divide them by 1 - beta**n
+class Adam:
+    def __init__(self, params, lr, beta1=.9, beta2=.999, eps=1e-8):
+        self.params, self.args, self.n, self.state = list(params), (lr, beta1, beta2, eps), 0, {}
+    def step(self):
+        lr, b1, b2, eps = self.args
+        self.n += 1
+        for p in self.params:
+            a, s = self.state.get(p, (0, 0))
+            a, s = b1*a + (1 - b1)*p.grad, b2*s + (1 - b2)*p.grad*p.grad
+            self.state[p] = a, s
+            p.data -= lr*a/(s.sqrt() + eps)
+    def zero_grad(self):
+        for p in self.params: p.grad = None
+- eps is added after the root
+class Adam:
+    def __init__(self, params, lr, beta1=.9, beta2=.999, eps=1e-8):
+        self.params, self.args, self.n, self.state = list(params), (lr, beta1, beta2, eps), 0, {}
+    def step(self):
+        lr, b1, b2, eps = self.args
+        self.n += 1
+        for p in self.params:
+            a, s = self.state.get(p, (0, 0))
+            a, s = b1*a + (1 - b1)*p.grad, b2*s + (1 - b2)*p.grad*p.grad
+            self.state[p] = a, s
+            p.data -= lr*a/(1 - b1**self.n)/(s/(1 - b2**self.n) + eps).sqrt()
+    def zero_grad(self):
+        for p in self.params: p.grad = None
+- take its root
+class Adam:
+    def __init__(self, params, lr, beta1=.9, beta2=.999, eps=1e-8):
+        self.params, self.args, self.n, self.state = list(params), (lr, beta1, beta2, eps), 0, {}
+    def step(self):
+        lr, b1, b2, eps = self.args
+        self.n += 1
+        for p in self.params:
+            a, s = self.state.get(p, (0, 0))
+            a, s = b1*a + (1 - b1)*p.grad, b2*s + (1 - b2)*p.grad*p.grad
+            self.state[p] = a, s
+            p.data -= lr*a/(1 - b1**self.n)/(s/(1 - b2**self.n) + eps)
+    def zero_grad(self):
+        for p in self.params: p.grad = None
+- plain SGD
+class Adam:
+    def __init__(self, params, lr, beta1=.9, beta2=.999, eps=1e-8):
+        self.params, self.args, self.n, self.state = list(params), (lr, beta1, beta2, eps), 0, {}
+    def step(self):
+        lr, b1, b2, eps = self.args
+        self.n += 1
+        for p in self.params:
+            a, s = self.state.get(p, (0, 0))
+            a, s = b1*a + (1 - b1)*p.grad, b2*s + (1 - b2)*p.grad*p.grad
+            self.state[p] = a, s
+            p.data -= lr*p.grad
+    def zero_grad(self):
+        for p in self.params: p.grad = None
+- not divided by 1 - beta2**n
+class Adam:
+    def __init__(self, params, lr, beta1=.9, beta2=.999, eps=1e-8):
+        self.params, self.args, self.n, self.state = list(params), (lr, beta1, beta2, eps), 0, {}
+    def step(self):
+        lr, b1, b2, eps = self.args
+        self.n += 1
+        for p in self.params:
+            a, s = self.state.get(p, (0, 0))
+            a, s = b1*a + (1 - b1)*p.grad, b2*s + (1 - b2)*p.grad*p.grad
+            self.state[p] = a, s
+            p.data -= lr*a/(1 - b1**self.n)/(s.sqrt() + eps)
+    def zero_grad(self):
+        for p in self.params: p.grad = None
+- Uphill
+class Adam:
+    def __init__(self, params, lr, beta1=.9, beta2=.999, eps=1e-8):
+        self.params, self.args, self.n, self.state = list(params), (lr, beta1, beta2, eps), 0, {}
+    def step(self):
+        lr, b1, b2, eps = self.args
+        self.n += 1
+        for p in self.params:
+            a, s = self.state.get(p, (0, 0))
+            a, s = b1*a + (1 - b1)*p.grad, b2*s + (1 - b2)*p.grad*p.grad
+            self.state[p] = a, s
+            p.data -= -lr*a/(1 - b1**self.n)/((s/(1 - b2**self.n)).sqrt() + eps)
+    def zero_grad(self):
+        for p in self.params: p.grad = None
++
+class Adam:
+    def __init__(self, params, lr, beta1=.9, beta2=.999, eps=1e-8):
+        self.params, self.args, self.n, self.state = list(params), (lr, beta1, beta2, eps), 0, {}
+    def step(self):
+        lr, b1, b2, eps = self.args
+        self.n += 1
+        for p in self.params:
+            a, s = self.state.get(p, (0, 0))
+            a, s = b1*a + (1 - b1)*p.grad, b2*s + (1 - b2)*p.grad*p.grad
+            self.state[p] = a, s
+            p.data -= lr*(1 - b2**self.n)**.5/(1 - b1**self.n)*a/(s.sqrt() + eps*(1 - b2**self.n)**.5)
+    def zero_grad(self):
+        for p in self.params: p.grad = None
 '''
 
 

@@ -26,6 +26,7 @@ from doctor_variants import VARIANTS, digits, loaders, ten, two, open_mnist_loss
 from mnist_sgd import doctor
 from mnist_sgd.data import load_mnist
 from mnist_sgd.doctor import DETECTORS, FAULTS, Doctor, diagnose
+from mnist_sgd.doctor.guard import reach
 from mnist_sgd.full_mnist import accuracy, cross_entropy, simple_cnn
 from mnist_sgd.learner import SGD, Learner
 from mnist_sgd.linear_learner import batch_accuracy, mnist_loss
@@ -363,7 +364,7 @@ def bits(o):
 
 
 def picture(*roots):
-    return ([bits(o) for o in doctor._reach(*roots)], random.getstate(), np.random.get_state()[1].tobytes(),
+    return ([bits(o) for o in reach(*roots)], random.getstate(), np.random.get_state()[1].tobytes(),
             torch.get_rng_state().numpy().tobytes())
 
 
@@ -502,7 +503,7 @@ def test_report_reads_well(d):
 
 
 def test_each_section_exists_in_the_notebook():
-    nb = Path(__file__).resolve().parent.parent/'nbs'/'07_doctor.ipynb'
+    nb = Path(__file__).resolve().parent.parent/'nbs'/'09_doctor.ipynb'
     text = '\n'.join(''.join(c['source'])
                      for c in json.loads(nb.read_text())['cells'] if c['cell_type'] == 'markdown')
     for name, (section, mend) in FAULTS.items(): assert f'## {section}\n' in text and mend, name

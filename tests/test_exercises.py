@@ -75,9 +75,10 @@ def check(name, source, **kwargs):
 # every exercise
 
 def test_there_are_enough():
+    assert f'{len(NAMES)} graded exercises and {len(QUESTIONS)} questions' in exercises.__doc__
     assert len(NAMES) >= 30 and set(NAMES) == set(ANSWERS) == set(SOLUTIONS)
     assert all(len(wrong) >= 2 and len(right) >= 1 for wrong, right in ANSWERS.values())
-    assert all(e.hints and e.chapter in range(1, 7) for e in EXERCISES.values())
+    assert all(e.hints and e.chapter in range(1, 9) for e in EXERCISES.values())
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -230,7 +231,7 @@ def test_every_slip_that_a_grader_names_is_wrong_and_unlike_the_others(monkeypat
             elif exercises.difference(value, want, tol) and all(exercises.difference(value, v, tol) for v in others): shown.add(name)
         equal(self, got, want, *slips, tol=tol, **kwargs)
     monkeypatch.setattr(exercises.Trial, 'equal', spy)
-    for name in NAMES[:-1]: assert check(name, SOLUTIONS[name])
+    for name in [n for n in NAMES if n != 'my_model']: assert check(name, SOLUTIONS[name])
     assert not sorted(named - shown)
     COUNTS['slips that graders know by name'] = len(named)
 
@@ -313,8 +314,8 @@ def wrapped(name, before='', after=''):
             f'    return got\n')
 
 
-UNTOUCHED = {'double_odds', 'three_by_three', 'rank', 'seven_steps', 'zip_pairs', 'smooth', 'descend', 'gradient', 'sgd_step', 'draw_sigmoid',
-             'draw_relu', 'relu_net', 'count_params', 'BasicOptim', 'Momentum', 'my_model'}   # are handed no tensor, or one to change
+UNTOUCHED = {'double_odds', 'three_by_three', 'rank', 'seven_steps', 'zip_pairs', 'smooth', 'descend', 'gradient', 'sgd_step', 'decay_step', 'draw_sigmoid',
+             'draw_relu', 'relu_net', 'count_params', 'BasicOptim', 'Momentum', 'Adam', 'my_model'}   # are handed no tensor, or one to change
 
 
 @pytest.mark.parametrize('name', [n for n in NAMES if n not in UNTOUCHED])
@@ -335,7 +336,7 @@ def test_what_a_right_answer_does_to_its_arguments_does_not_matter(name):
 
 @pytest.mark.parametrize('name', [n for n in NAMES if n != 'my_model'])
 def test_what_an_answer_sets_for_everybody_is_put_back(name):
-    spoil = ('torch.set_default_dtype(torch.float64); torch.set_grad_enabled(False); torch.set_num_threads(3); torch.manual_seed(1); '
+    spoil = ('torch.set_default_dtype(torch.float64); torch.set_grad_enabled(False); torch.set_num_threads(3); torch.rand(9); '
              "torch.use_deterministic_algorithms(True); torch.set_default_device('meta'); torch.autograd.set_detect_anomaly(True)")
     torch.manual_seed(5)
     want = running._settings(), torch.get_rng_state()
@@ -366,6 +367,16 @@ def test_a_flood_of_words_is_kept(name, stream, capfd):
     out, err = capfd.readouterr()
     assert result.kind == 'time' and len(out) < 400 and not err
     assert re.search(r"never ends\?\nYour code printed:\n(word\n){10}\.\.\. and [\d,]+ characters more\n$", out), out
+
+
+def test_a_vast_error_is_cut():
+    assert len(exercise('rank').check(broken('rank', "raise ValueError('x'*10**7)")).message) < 500
+
+
+def test_a_model_is_graded_in_eval_mode_and_left_as_it_was():
+    net = torch.nn.Sequential(torch.nn.Dropout(.99), torch.nn.Linear(784, 10))
+    assert exercise('my_model').check(net).kind == 'wrong' and net.training and net[0].training
+    assert not exercise('my_model').check(net.eval()) and not net.training
 
 
 def test_what_an_answer_prints_is_shown(capsys):
@@ -417,6 +428,28 @@ def test_there_are_37_questions():
     assert all(right.count(letter) >= 4 for letter in 'abcd'), 'the right one stands anywhere'
 
 
+UNANSWERED = {11, 27, 35}   # no page says it yet: once one does, quote it and take the number out
+
+
+@lru_cache
+def page(chapter):
+    "The prose of a chapter, on one line, without emphasis."
+    path, = ROOT.glob(f'nbs/{chapter}_*.ipynb')
+    cells = json.loads(path.read_text(encoding='utf-8'))['cells']
+    return ' '.join(' '.join(''.join(c['source']) for c in cells if c['cell_type'] == 'markdown').replace('*', '').split())
+
+
+@pytest.mark.parametrize('n', QUESTIONS)
+def test_a_page_answers_the_question(n):
+    "Each sentence quoted for a question still stands in the prose of its chapter."
+    where = question(n).where
+    assert bool(where) == (n not in UNANSWERED)
+    for chapter, sentence in where:
+        assert sentence.replace('*', '') in page(chapter), f'chapter {chapter} no longer says: {sentence}'
+        assert len(sentence.split()) >= 5
+        count('sentences that answer a question')
+
+
 def test_summary_counts(capsys):
     RESULTS.clear()
     exercise('rank').check(len), exercise('corner').check(len), question(2).check(wrong_letter(question(2)))
@@ -451,7 +484,7 @@ def test_learners_notebook_runs_untouched_and_nothing_passes(capsys):
     assert set(RESULTS) == set(NAMES) | {f'q{n}' for n in QUESTIONS}
     assert {r.status for r in RESULTS.values()} == {'not yet tried'}
     out = capsys.readouterr().out
-    assert out.count('not yet tried: ') == len(RESULTS) + 7 and 'passed;' in out
+    assert out.count('not yet tried: ') == len(RESULTS) + 9 and 'passed;' in out
 
 
 def test_learners_notebook_becomes_the_authors_when_solved(capsys):

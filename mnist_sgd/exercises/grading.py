@@ -107,7 +107,7 @@ def _verdict(name, error, last, seconds):
     if isinstance(error, SyntaxError):
         return Result(name, 'failed', 'syntax', f'Syntax error in line {error.lineno}: {error.msg}.')
     advice = next((f'\n{v}' for k, v in _ADVICE.items() if k in str(error)), '')
-    text = str(error).strip().partition('\n')[0].rstrip('.')
+    text = str(error).strip().partition('\n')[0][:300].rstrip('.')
     return Result(name, 'failed', 'raised',
                   f'{last} raised {type(error).__name__}: {text}{_where(error)}.{advice}')
 

@@ -19,6 +19,7 @@ class Question(Exercise):
     choices: tuple = () # pairs: text, and the reason why it is wrong ('' for the right one)
     answer: str = ''
     code: str = '' # name of the exercise that grades it
+    where: tuple = () # pairs: chapter, such as '01', and a sentence there that answers it
 
     @property
     def target(self): return self.code or self.name
@@ -50,7 +51,8 @@ class Question(Exercise):
     def _repr_markdown_(self):
         todo = [f'- **{c})** {text}' for c, (text, _) in zip('abcdef', self.choices)]
         if self.code: todo = [f'Answer in code: exercise `{self.code}` of chapter {EXERCISES[self.code].chapter:02}.']
-        fold = ['', '<details><summary>Answer</summary>', '', self.answer, '', '</details>']
+        said = [f'Chapter {chapter} says: “{sentence}”\n' for chapter, sentence in self.where]
+        fold = ['', '<details><summary>Answer</summary>', '', self.answer, '', *said, '</details>']
         return '\n'.join([f'### Question {self.name[1:]}', '', self.ask, '', *todo, *fold])
 
 # %% ../../nbs/tools/exercises_questions.ipynb #dd26cc7d
@@ -61,8 +63,10 @@ def read_questions(text):
         n, chapter, *code = head.split()
         def part(mark): return [line[2:] for line in lines if line.startswith(f'{mark} ')]
         choices = [(line[2:].split(' | ') + [''])[:2] for line in lines if line[0] in '+-']
+        where = tuple(tuple(text.split(' ', 1)) for text in part('@'))
         QUESTIONS[int(n)] = Question(f'q{n}', int(chapter), None, tuple(part('>')), ask=' '.join(part('?')),
-                                     choices=tuple(choices), answer='\n'.join(part('=')), code=''.join(code))
+                                     choices=tuple(choices), answer='\n'.join(part('=')), code=''.join(code),
+                                     where=where)
 
 def question(
     n: int, # 1 to 37

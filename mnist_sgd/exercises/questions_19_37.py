@@ -20,6 +20,12 @@ read_questions('''
 = No. Autograd records what was computed and goes back through it with the chain rule. That is automatic
   differentiation, not a numerical method: for sin(x²) at 3 it gives -5.466782, all digits right, in float32.
 > What does backward do that numerical_gradient does not?
+@ 02 `backward` walks back along the notes
+@ 02 So autograd is no numerical method: there is no h.
+''')
+
+# %% ../../nbs/tools/exercises_questions_19_37.ipynb #9c512719
+read_questions('''
 ## 20 3
 ? Why can accuracy not be the loss?
 - It is a bad measure of a classifier. | It is a good measure for people. It cannot teach, because it is flat
@@ -31,6 +37,7 @@ read_questions('''
 = A small change of a weight changes no answer, so accuracy stays exactly the same: its gradient is 0 almost
   everywhere, and where it jumps there is none. Weights would never move. As a metric it is fine.
 > Chapter 03 nudges one weight and looks at both.
+@ 03 A flat function has gradient zero, and a gradient of zero moves nothing.
 ''')
 
 # %% ../../nbs/tools/exercises_questions_19_37.ipynb #fcfc9c6a
@@ -40,6 +47,7 @@ read_questions('''
 = A smooth S that rises everywhere. Any real number goes in, a number between 0 and 1 comes out, one half at 0,
   where the slope is 1/4, the steepest. Far out it is nearly flat: there learning is slow.
 > exercise('draw_sigmoid').hint(1)
+@ 03 The **sigmoid** is the smooth S-shaped function that takes any number and returns one between 0 and 1
 ## 22 3
 ? What is the difference between a loss and a metric?
 + The loss is for training and needs a useful slope; the metric is for people, who look at it on the validation
@@ -52,11 +60,17 @@ read_questions('''
 = The loss drives training: smooth, with a slope for each parameter. The metric is what people care about, such
   as accuracy, on the validation set; it needs no slope.
 > Who reads which?
+@ 03 So accuracy is a good number for people, and useless for teaching.
+''')
+
+# %% ../../nbs/tools/exercises_questions_19_37.ipynb #ef1ea05b
+read_questions('''
 ## 23 2 sgd_step
 ? How are new weights computed from a learning rate?
 = `w -= lr * w.grad`: the old weight minus rate times gradient, inside `torch.no_grad()`, in place; then the
   gradient is forgotten.
 > exercise('sgd_step').hint(1)
+@ 03 move each parameter a little *against* its gradient. How little is set by the **learning rate**, `lr`.
 ''')
 
 # %% ../../nbs/tools/exercises_questions_19_37.ipynb #250cbce6
@@ -73,17 +87,24 @@ read_questions('''
 = Made from a data set and a batch size, it can be gone through again and again, each time giving batches: items
   collated into tensors, the last one possibly short, shuffled if shuffle=True.
 > What does a loader of sorted data give without shuffle?
+@ 03 A list of pairs is a **data set**, and PyTorch's `DataLoader` turns it into batches.
 ## 25 3 train_epoch
 ? Write the steps of one epoch of SGD.
 = `for xb, yb in dl:` predict, `loss = loss_func(model(xb), yb)`, predictions first; `loss.backward()`;
   `opt.step()`; `opt.zero_grad()`. Without zeroing, gradients of earlier batches add up.
 > exercise('train_epoch').hint(1)
+@ 03 One pass over all the data is an **epoch**: for every batch, gradient, step, forget.
+''')
+
+# %% ../../nbs/tools/exercises_questions_19_37.ipynb #c344ade6
+read_questions('''
 ## 26 3 zip_pairs
 ? Write a function that makes [(1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')] of [1, 2, 3, 4] and 'abcd'. What is
   special about the result?
 = `list(zip(a, b))`: a list of pairs. With images and labels it is a data set: it has a length, and each item is
   an input and its target.
 > exercise('zip_pairs').hint(1)
+@ 03 pair each picture with its label. A list of pairs is a **data set**
 ''')
 
 # %% ../../nbs/tools/exercises_questions_19_37.ipynb #50b36551
@@ -107,6 +128,7 @@ read_questions('''
 - Numbers that keep the output between 0 and 1. | That is the sigmoid's work.
 = The b of w·x + b. It moves the output whatever the input is; without it the output for zeros is always 0.
 > What does xb@weights give for a black image?
+@ 03 multiplies each pixel by its weight, adds everything up, and adds one more number, the **bias**
 ''')
 
 # %% ../../nbs/tools/exercises_questions_19_37.ipynb #fa2eba70
@@ -120,6 +142,7 @@ read_questions('''
 = Matrix multiplication: rows of the first with columns of the second. (n, 784) @ (784, 1) gives (n, 1), one
   prediction a row.
 > exercise('linear1')
+@ 03 The sum over pixels, for every picture at once, is a matrix multiplication, written `@` in Python.
 ''')
 
 # %% ../../nbs/tools/exercises_questions_19_37.ipynb #6cbd9078
@@ -133,6 +156,8 @@ read_questions('''
 = From a loss of one number it goes back through the recorded operations and adds d loss/d p to the .grad of
   every leaf p that requires gradients. It changes no parameter.
 > Call it on two batches, and look at .grad.
+@ 02 Nothing moves yet; `backward` computes, and no more.
+@ 03 `backward` leaves it in `.grad`, in the same shape as the parameter: one slope for each weight.
 ## 31 3
 ? Why are gradients zeroed?
 - To free memory. | Setting them to None does that, too. The reason is that they add up.
@@ -142,6 +167,8 @@ read_questions('''
 + backward adds to .grad: otherwise each step would use the sum over all batches so far.
 = Because backward adds to what is there. Each step wants the gradient of its own batch.
 > exercise('mend_sum')
+@ 03 `backward` *adds* to what is already there
+@ 03 So before each new batch the old gradient has to go
 ''')
 
 # %% ../../nbs/tools/exercises_questions_19_37.ipynb #3373150c
@@ -155,16 +182,20 @@ read_questions('''
 = The DataLoaders (training and validation), the model, the loss function; besides, if wanted, the optimizer
   (fastai's default is Adam, ours SGD) and the metrics to print.
 > Chapter 04: the arguments of Learner.
+@ 04 Everything in it has to be handed over each time: the model,
 ## 33 3 train_model
 ? Write a training loop.
 = Outside the loop over epochs, inside it the loop over batches: predict, loss, backward, step, zero_grad. A
   function that calls itself for the next epoch needs an end, or Python stops it with RecursionError.
 > exercise('train_model').hint(1)
+@ 03 A step: predict, loss, backward, move against the gradient, forget the gradient. An epoch: a step for each
+  mini-batch.
 ## 34 5 draw_relu
 ? What is ReLU? Draw it from -2 to 2.
 = max(x, 0): 0 if the input is negative, else the input itself. Flat to the left of 0, a line of slope 1 to the
   right.
 > exercise('draw_relu').hint(1)
+@ 05 below zero it gives zero, above zero it gives the input itself
 ''')
 
 # %% ../../nbs/tools/exercises_questions_19_37.ipynb #668272b3
@@ -189,6 +220,7 @@ read_questions('''
 = F.relu is a plain function: F.relu(x). nn.ReLU is a class whose objects are modules: relu = nn.ReLU(), then
   relu(x). Modules go into nn.Sequential. The result is the same.
 > What does nn.Sequential take?
+@ 05 `F.relu` is a function, like ours. `nn.ReLU` is a class whose objects can stand among the layers of a model
 ''')
 
 # %% ../../nbs/tools/exercises_questions_19_37.ipynb #c083eccf
@@ -206,4 +238,5 @@ read_questions('''
   find it. More, narrower layers can do the same with fewer parameters for some functions; whether they do it
   better for yours is measured, not known.
 > What does "as wide as needed" cost?
+@ 05 It says that such weights *exist*; it does not say that SGD finds them, nor how many units it takes.
 ''')

@@ -22,6 +22,7 @@ read_questions('''
   red, green and blue, stacked to rank 3. MNIST stores ink as large numbers: its own page calls 0 white, as on
   paper, most programs show 0 as black, and the colour map Greys turns that round.
 > Chapter 01 prints the numbers of a picture beside the picture. Which value has the background?
+@ 01 A grey pixel is one number. A colour pixel is three: how much red, how much green, how much blue.
 ''')
 
 # %% ../../nbs/tools/exercises_questions_1_18.ipynb #39afb504
@@ -37,6 +38,8 @@ read_questions('''
 = Two folders, train and valid, each with a folder 3 and a folder 7. The name of the inner folder is the label.
   Gradient descent sees train alone; valid is held back, so that the measured accuracy is that on unseen images.
 > Which images may the model learn from?
+@ 00 Much code expects a picture in a file and the label in the folder's name
+@ 01 two sets: one to build things from, and one to check them on
 ''')
 
 # %% ../../nbs/tools/exercises_questions_1_18.ipynb #566f2e80
@@ -55,12 +58,14 @@ read_questions('''
   (mean absolute difference, or root mean squared difference) and answer with the nearest. It reads 95 of 100
   threes and sevens.
 > Chapter 01: class_means, mnist_distance, is_3.
+@ 01 an image is a 3 if it is nearer to the average 3 than to the average 7
 ## 4 1 double_odds
 ? What is a list comprehension? Write one that selects the odd numbers of a list and doubles them.
 = A list written as its rule, `[what for item in source if condition]`. The condition selects; what stands first
   says what becomes of each item: `[2*n for n in numbers if n % 2]`. Selecting alone, `[n for n in numbers if n
   % 2]`, doubles nothing.
 > exercise('double_odds').hint(1)
+@ 01 Python has a short form for a list made by a rule, the *list comprehension*
 ''')
 
 # %% ../../nbs/tools/exercises_questions_1_18.ipynb #a719135f
@@ -73,6 +78,7 @@ read_questions('''
 = A tensor with three axes: three indices pick one number. A stack of grey images has rank 3: image, row,
   column.
 > How many indices does one pixel of one of many images need?
+@ 01 `train_x` is a rank-3 tensor
 ## 6 1
 ? What is the difference between rank and shape? How does the rank follow from the shape?
 + The shape lists the length of each axis; the rank is how many axes there are, len(shape).
@@ -82,6 +88,7 @@ read_questions('''
 - The rank is the length of the first axis. | That is len(tensor). The rank is len(tensor.shape).
 = Shape: the length of each axis, (6131, 28, 28). Rank: their number, 3, which is len(t.shape), also t.ndim.
 > exercise('rank')
+@ 01 The number of axes is the tensor's *rank*. It is the length of the shape
 ''')
 
 # %% ../../nbs/tools/exercises_questions_1_18.ipynb #dce91729
@@ -97,6 +104,12 @@ read_questions('''
 = RMSE: square, mean, root; here sqrt(30/4) = 2.74. It is the L2 norm, sqrt(30) = 5.48, divided by sqrt(n). L1
   norm: the sum of absolute values, 10; the course's distance is its mean, 2.5.
 > Do it by hand: squares 1, 4, 9, 16.
+@ 01 Or square each error (a square has no sign), average, and take the square root at the end
+@ 01 Those are *sums*: Σ|e|, and √Σe².
+''')
+
+# %% ../../nbs/tools/exercises_questions_1_18.ipynb #3e6b83df
+read_questions('''
 ## 8 1
 ? How can one calculation be done on thousands of numbers at once, far faster than with a Python loop?
 - Only on a GPU: on a CPU the loop stays as slow. | On a CPU, too, a tensor operation runs compiled, and is tens
@@ -109,6 +122,8 @@ read_questions('''
   code, on the CPU or the GPU. It is tens of times faster than a loop over a list, and thousands of times faster
   than a loop over a tensor's elements.
 > What runs the loop in `a + b`?
+@ 01 Both an array and a tensor keep their numbers side by side in memory, all of one type, and do arithmetic on
+  them in compiled code.
 ''')
 
 # %% ../../nbs/tools/exercises_questions_1_18.ipynb #c0141a2b
@@ -118,6 +133,8 @@ read_questions('''
   second half is the exercise `corner`.)
 = `t = torch.arange(1, 10).view(3, 3)`, then `(2*t)[-2:, -2:]`, which is [[10, 12], [16, 18]].
 > exercise('three_by_three').hint(1)
+@ 01 the numbers 1 to 9 as three rows of three
+@ 01 A negative index counts from the end, so `-2:` means the last two.
 ''')
 
 # %% ../../nbs/tools/exercises_questions_1_18.ipynb #bcb7378f
@@ -136,6 +153,7 @@ read_questions('''
   equal or one of them is 1 or missing; that one acts as repeated, without a copy. It also happens where you do
   not want it: (256,) with (256, 1) gives (256, 256), and no error.
 > What shape has torch.zeros(256) + torch.zeros(256, 1)?
+@ 01 Axis by axis, the two lengths must be equal, or one of them must be 1. An axis of length 1 is repeated to fit.
 ''')
 
 # %% ../../nbs/tools/exercises_questions_1_18.ipynb #849a8bb8
@@ -168,6 +186,7 @@ read_questions('''
   a little against it, and repeat. "Stochastic" is for the random batch, whose gradient only estimates that over
   all data.
 > What is random in it?
+@ 02 compute the gradient on them alone. It is a noisy estimate of the true one.
 ''')
 
 # %% ../../nbs/tools/exercises_questions_1_18.ipynb #5184ab07
@@ -185,11 +204,13 @@ read_questions('''
 = A step over all data is slow, and a step from one item is noisy. A batch gives a useful estimate at a small
   price, and enough work at once for a CPU's or GPU's parallel units.
 > What do batch sizes 1 and 60,000 cost, and what do they give?
+@ 02 A mini-batch gives a noisy gradient for little work. Many noisy steps beat few exact ones.
 ## 14 2 seven_steps
 ? Which are the seven steps of gradient descent, in order?
 = Initialize the parameters; predict; compute the loss; compute its gradient; step the parameters against it;
   repeat from the prediction; stop when it is good enough or the time is up.
 > exercise('seven_steps').hint(1)
+@ 02 init, predict, loss, gradient, step, repeat, stop
 ''')
 
 # %% ../../nbs/tools/exercises_questions_1_18.ipynb #fe449074
@@ -206,6 +227,12 @@ read_questions('''
 = At random, so that units differ, and at the right scale, so that outputs are neither huge nor all zero:
   nn.Linear uses ±1/sqrt(number of inputs). Biases may be 0.
 > Chapter 03 asks why two runs of "the same" model differ.
+@ 03 At first we know nothing, so they are random.
+@ 05 A sum of 784 products grows with the square root of 784, so we divide by that root
+''')
+
+# %% ../../nbs/tools/exercises_questions_1_18.ipynb #8d5a235c
+read_questions('''
 ## 16 3
 ? What is the loss?
 + One number that says how wrong the model is, which changes smoothly with the parameters; training makes it
@@ -217,6 +244,8 @@ read_questions('''
 = A number computed from predictions and targets, small for good ones, with a slope to follow: the thing that
   training makes smaller.
 > Which way does a step go?
+@ 03 We need a number that gets a little better when a prediction gets a little better: a **loss**, small when the
+  model does well.
 ''')
 
 # %% ../../nbs/tools/exercises_questions_1_18.ipynb #3a5126a4
@@ -233,6 +262,11 @@ read_questions('''
 = The gradient holds only nearby. A step that is too long jumps over the minimum: the loss bounces (x² from 3
   with rate 1.0 stays at 3 and -3) or diverges (rate 1.1: 115 after 20 steps).
 > exercise('descend') with lr=1.1
+@ 02 At 1.0 each step lands on the other side, equally high. Above that every step leads farther away.
+''')
+
+# %% ../../nbs/tools/exercises_questions_1_18.ipynb #5be0594a
+read_questions('''
 ## 18 2
 ? What is a gradient?
 - The change of the loss after a step. | A slope says how fast, per unit; the step is the slope times the
@@ -244,4 +278,6 @@ read_questions('''
 = The list of slopes of the loss, one for each parameter, at the present parameters. It points where the loss
   rises fastest.
 > exercise('numerical_gradient')
+@ 02 For a function of several numbers there is a slope for each: nudge one, hold the others. The list of all
+  slopes is the *gradient*
 ''')

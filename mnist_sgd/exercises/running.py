@@ -99,10 +99,10 @@ def _settings():
 
 @contextmanager
 def kept_settings():
-    "Put torch's settings back, also the mode in which gradients are recorded, which is on meanwhile."
-    before = _settings()
+    "Put torch's settings back, also whether gradients are recorded."
+    before, recorded = _settings(), torch.is_grad_enabled()
     try:
-        with torch.inference_mode(False): yield
+        with torch.inference_mode(False), torch.set_grad_enabled(recorded): yield
     finally:
         for (old, put), (now, _) in zip(before, _settings()):
             if old != now: put(old)
