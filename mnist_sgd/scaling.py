@@ -23,6 +23,9 @@ class HandNet:
         self.params, self.bs = [p.detach() for p in model.parameters()], bs
         if len(self.params) != 4 or self.params[0].ndim != 2:
             raise ValueError(f'the model has {len(self.params)} parameters, wanted the 4 of `simple_net`')
+        kinds = [type(m).__name__ for m in model.children()]
+        if kinds != ['Linear', 'ReLU', 'Linear']:
+            raise ValueError(f'the model is {", ".join(kinds)}, wanted Linear, ReLU, Linear: the gradients are those of `simple_net`')
         (self.nh, self.n_in), n_out = self.params[0].shape, len(self.params[2])
         def buffer(width): return self.params[0].new_empty(bs, width)
         self.xb, self.h, self.dh, self.z, self.dz = map(buffer, (self.n_in, self.nh, self.nh, n_out, n_out))
