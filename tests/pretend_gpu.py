@@ -6,12 +6,13 @@ has the same rules but no values, so nothing that reads a loss or a label can ru
 """
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
 GPU, CPU = torch.device('cuda', 0), torch.device('cpu')
 MOVES = {torch.Tensor.to, torch.Tensor.cuda, torch.Tensor.cpu, torch.as_tensor, torch.asarray}
 TO_NUMPY = {torch.Tensor.numpy, torch.Tensor.__array__}
+INNER = {torch.nn.functional.one_hot}    # makes a tensor inside, where this card sees nothing: looked at as a whole
 ROWS = {'index', 'index_put', 'index_put_', '_index_put_impl_', '_unsafe_index'}   # row numbers may lie on the CPU
 STRICT = ('index_select', 'mm', 'addmm', 'bmm', 'cat', 'stack', 'gather', 'scatter', 'embedding', 'convolution', 'equal',
           'native_batch_norm', 'nll_loss')              # these take no tensor of the CPU, not even a single number
@@ -88,6 +89,9 @@ class PretendGPU(TorchFunctionMode):
         if func in TO_NUMPY and here:
             raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
                             'memory first.')
+        if func in INNER and here:
+            with _disable_current_modes(): out = func(*args, **kwargs)
+            return self.ops.put(out, True)
         if func in MOVES: return self.move(func, args, kwargs, here)
         if kwargs.get('device') is None: return func(*args, **kwargs)
         gpu = torch.device(kwargs['device']).type == 'cuda'

@@ -5,6 +5,7 @@ takes tensors, a model or a device has a row here; one that is new and has none 
 """
 import importlib, inspect, pkgutil, re, sys
 from functools import partial
+from pathlib import Path
 
 import matplotlib
 import pytest
@@ -20,6 +21,7 @@ from mnist_sgd.processes import ShardLearner, ShardLoader, gather, read_rows, sh
 from mnist_sgd.scaling import HandNet, Mixed
 from pretend_gpu import GPU, PretendGPU
 
+ROOT = Path(__file__).resolve().parent.parent
 matplotlib.use('Agg')
 pytestmark = pytest.mark.filterwarnings('ignore:.*CUDA is not available')
 
@@ -205,6 +207,8 @@ ROWS = {    # name: a call with what is on the GPU; a tensor that it gives back 
     'top_losses': lambda _: full_mnist.top_losses(logits(), some()[1], 3)[0],
     'simple_cnn': lambda _: full_mnist.simple_cnn().to('cuda')(some()[0]),
     'show_image': lambda _: data.show_image(squares()[0]), 'show_images': lambda _: data.show_images(squares()[:3]),
+    'show_signed': lambda _: pixel_similarity.show_signed(squares()[0] - .5, label='weight'),
+    'plot_net': lambda _: simple_net.plot_net(simple_net.simple_net().to('cuda'), squares()[0]),
     'load_mnist': lambda _: data.load_mnist(device='cuda')[1][0], 'as_mnist': lambda _: ('CPU', full_mnist.as_mnist(squares()[0])),
     'augment': lambda _: generalize.augment(some()[0]),
     'page_model': lambda _: ('CPU', demo.page_model(simple_net.simple_net().to('cuda'))(some()[0].cpu())),
@@ -247,21 +251,40 @@ def test_the_command_trains_on_a_gpu_and_reads_on_the_cpu(gpu, tmp_path, monkeyp
     assert main(['predict', '--model-file', 'cnn/model.safetensors', 'seven.png']) == 0
 
 
+@pytest.mark.parametrize('sound', [True, False])
+def test_the_doctor_looks_at_a_run_on_a_gpu(gpu, sound):
+    from mnist_sgd.doctor import diagnose
+    torch.manual_seed(0)
+    net, dls = simple_net.simple_net(), loaders(learner.DataLoader)
+    if sound: net.to('cuda')
+    opt = learner.SGD(net.parameters(), .1)
+    x, y = some()
+    def train():
+        for _ in range(5):
+            full_mnist.cross_entropy(net(x), y).backward()
+            opt.step()
+            opt.zero_grad()
+    report = str(diagnose(net, dls, full_mnist.cross_entropy, opt, full_mnist.accuracy, train=train if sound else None))
+    assert ('device-dtype' in report) is not sound, report
+    assert not sound or 'same device' not in report, report
+
+
 # completeness
 
 TAKES = re.compile(r'Tensor|torch\.device')
 WORDS = {'x', 'y', 'xb', 'yb', 'preds', 'targs', 'imgs', 'ims', 'im', 'model', 'dl', 'dls', 'dataset', 'learn', 'params', 'device', 'batch'}
 ELSEWHERE = {    # public names that take tensors, a model or a device, and why they have no row above
     'init_params': 'makes what it gives on the CPU', 'plot_function': 'makes its own points', 'default_device': 'asks torch alone',
-    'exercise': 'by test_graders', 'LRFind': 'a tuple', 'build_model': 'makes a module'}
+    'LRFind': 'a tuple'}
 
 
 def public_names():
-    "(module, name, what it is) of all that the modules export, but the graders', which read their own answers."
-    for m in pkgutil.walk_packages(mnist_sgd.__path__, 'mnist_sgd.'):
-        if m.name.split('.')[1] in ('exercises', 'doctor', '_modidx', 'cli'): continue
-        module = importlib.import_module(m.name)
-        for name in getattr(module, '__all__', ()): yield m.name, name, getattr(module, name)
+    "(module, name, what it is) of all that chapters and the rooms of ranks, pages and digits export; their helpers work in these."
+    rooms = [m.name for m in pkgutil.iter_modules(mnist_sgd.__path__)]
+    chapters = {p.stem[3:] for p in (ROOT/'nbs').glob('[0-9]*.ipynb')}
+    for stem in sorted({*rooms} & (chapters | {'processes', 'checkpoints', 'demo', 'own_digit'}) - {'doctor'}):
+        module = importlib.import_module(f'mnist_sgd.{stem}')
+        for name in getattr(module, '__all__', ()): yield stem, name, getattr(module, name)
 
 
 def takes_tensors(thing):
