@@ -143,9 +143,10 @@ def _add_train(commands):
 
 # %% ../nbs/tools/cli.ipynb #c11a0001
 def _add_large(p):
-    p.add_argument('--data', type=_name, metavar='DIR', help='train on other images: a folder with unpacked IDX files as of '
-                   'Fashion-MNIST, KMNIST, EMNIST digits or QMNIST, or with pictures in training/ and testing/, a folder '
-                   'a class')
+    p.add_argument('--data', type=_name, metavar='PATH', help='train on other images: a folder with IDX files as of '
+                   'Fashion-MNIST, KMNIST, EMNIST or QMNIST, with pictures in training/ and testing/, a folder a class, '
+                   'or a CSV or .npz file')
+    p.add_argument('--split', type=_name, metavar='NAME', help='which set of several in --data, such as balanced of EMNIST')
     p.add_argument('--checkpoint', type=_name, metavar='FILE', help='keep in this file all that the run needs to go on; written '
                    'after each epoch, in one stroke')
     p.add_argument('--every', type=_number(int, 1, 10**9), default=0, metavar='N',

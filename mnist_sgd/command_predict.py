@@ -9,18 +9,32 @@ __all__ = ['run_predict']
 import sys
 
 from .files import check_source
-from .recipes import MODEL, load_model
+from .recipes import MODEL, Facts, load_model
 from .words import clean, reason
 
+# %% ../nbs/tools/command_predict.ipynb #e2c589e8
+def _as_trained(file, facts):
+    "Read a picture as the images that a model of `facts` was trained on; raises `ValueError` if it does not fit them."
+    import torch
+    from mnist_sgd.pictures import read_grey
+    im = torch.from_numpy(read_grey(file).copy())
+    wanted = f'this model was trained on {facts.size[0]}×{facts.size[1]}'
+    if tuple(im.shape) != facts.size: raise ValueError(f'{im.shape[0]}×{im.shape[1]} pixels, {wanted}: bring it to that size')
+    rim = torch.cat([im[0], im[-1], im[:, 0], im[:, -1]])
+    if rim.min() > 200 and not facts.dark: raise ValueError('its paper is light, this model was trained on dark ones: invert it')
+    if rim.max() < 55 and facts.dark: raise ValueError('its paper is dark, this model was trained on light ones: invert it')
+    return (255 - im if facts.dark else im).float()/255
+
 # %% ../nbs/tools/command_predict.ipynb #9779518d
-def _image(file):
+def _image(file, facts=Facts()):
     "Read one picture; raises `ValueError` or `OSError` in words that follow the file's name."
     from mnist_sgd.own_digit import as_mnist
     if not file: raise ValueError('an empty name')
-    try: return as_mnist(check_source(file))
+    try: return _as_trained(check_source(file), facts) if facts.own else as_mnist(check_source(file))
     except FileNotFoundError: raise FileNotFoundError('No such file or directory') from None
     except Exception as e: raise ValueError(reason(e).removeprefix(f'{clean(file)}: ').removeprefix(f'{clean(file)} ')) from e
 
+# %% ../nbs/tools/command_predict.ipynb #0f81a7ae
 def run_predict(
     files: list, # pictures of one digit each
     model_file: str = f'mnist_sgd_out/{MODEL}', # file that `train` wrote
@@ -29,11 +43,12 @@ def run_predict(
     from mnist_sgd.full_mnist import log_softmax
     learn, code = load_model(model_file), 0
     for file in files:
-        try: probs = log_softmax(learn.predict(_image(file).view(1, 784)))[0].exp().tolist()
+        try: probs = log_softmax(learn.predict(_image(file, learn.facts).reshape(1, -1)))[0].exp().tolist()
         except Exception as e:
             print(f'mnist_sgd: {clean(file) or repr(file)}: {reason(e)}', file=sys.stderr, flush=True)
             code = 1
             continue
-        each = ' '.join(f'{digit}:{p:.3f}' for digit, p in enumerate(probs))
-        print(f'{clean(file)}: {probs.index(max(probs))}  {each}', flush=True)
+        names = [*map(clean, learn.facts.classes)]
+        each = ' '.join(f'{name}:{p:.3f}' for name, p in zip(names, probs))
+        print(f'{clean(file)}: {names[probs.index(max(probs))]}  {each}', flush=True)
     return code

@@ -10,65 +10,78 @@ import io
 import math
 
 # %% ../nbs/tools/learned.ipynb #863b7a45
-def _draw_weights(fig, model):
+def _show(ax, im, size, **kwargs):
+    ax.imshow(im.reshape(size).cpu().numpy(), cmap='Greys', **kwargs)
+    ax.axis('off')
+
+def _draw_weights(fig, model, size, names):
     "Draw the weights of the first layer as images, dark where ink raises the answer."
-    from mnist_sgd.data import show_image
     w = next(p for p in model.parameters() if p.ndim > 1).detach().cpu()
+    size = size if w.ndim == 2 else w.shape[2:]
     ncols = math.ceil((.75*len(w))**.5)
-    most = w.abs().flatten().quantile(.995).item()
+    most = w.abs().flatten()[:10_000_000].quantile(.995).item()
     axs = fig.subplots(-(-len(w)//ncols), ncols, squeeze=False)
     for ax in axs.flat: ax.axis('off')
-    for i, (row, ax) in enumerate(zip(w.flatten(1), axs.flat)):
-        show_image(row, ax, title=i if len(w) == 10 else None, vmin=-most, vmax=most)
-    what = 'ten answers' if len(w) == 10 else f'{len(w)} units of the first layer'
+    answers = len(w) == len(names)
+    for name, row, ax in zip(names if answers else [None]*len(w), w, axs.flat):
+        _show(ax, row, size, vmin=-most, vmax=most)
+        if answers: ax.set_title(name, fontsize=9 if len(w) <= 10 else 5)
+    what = f'{"ten" if len(w) == 10 else len(w)} answers' if answers else f'{len(w)} units of the first layer'
     fig.suptitle(f'what the {what} look for\ndark: ink wanted, light: not wanted', fontsize=8.5)
 
 # %% ../nbs/tools/learned.ipynb #1aaec297
-def _draw_mistakes(fig, matrix):
+def _draw_mistakes(fig, matrix, names):
     "Draw the mistakes of a confusion matrix: a number and a shade in each field off the diagonal."
     wrong = matrix.clone().fill_diagonal_(0)
     ax = fig.subplots()
     ax.set_anchor('N')
     ax.imshow(wrong.numpy(), cmap='Greys', vmax=1.3*max(int(wrong.max()), 1))
-    for i, j in wrong.nonzero().tolist():
+    few = len(wrong) <= 15
+    for i, j in wrong.nonzero().tolist() if few else ():
         ax.text(j, i, int(wrong[i, j]), ha='center', va='center', fontsize=7,
                 color='white' if wrong[i, j] > .8*wrong.max() else 'black')
     for i in range(len(wrong)): ax.text(i, i, '·', ha='center', va='center', color='grey')
-    ax.set(xticks=range(len(wrong)), yticks=range(len(wrong)))
-    ax.tick_params(labelsize=8, length=0)
+    ax.set_xticks(range(len(wrong)), names, rotation=90*(max(map(len, names)) > 2))
+    ax.set_yticks(range(len(wrong)), names)
+    ax.tick_params(labelsize=8 if few else 4, length=0)
     ax.spines[:].set_color('lightgrey')
     ax.set_xlabel('answer', fontsize=8)
-    ax.set_ylabel('true digit', fontsize=8)
+    ax.set_ylabel('true digit' if names == [*'0123456789'] else 'true class', fontsize=8)
     fig.suptitle(f'what it confuses\n{int(wrong.sum())} of {int(matrix.sum()):,} test images', fontsize=8.5)
 
 # %% ../nbs/tools/learned.ipynb #2e173e94
-def _draw_worst(fig, imgs, preds, targs):
+def _draw_worst(fig, imgs, preds, targs, size, names):
     "Draw the ten images with the highest loss, each titled with its digit and the answer."
-    from mnist_sgd.data import show_image
     from mnist_sgd.full_mnist import top_losses
     _, rows = top_losses(preds, targs, 10)
-    for i, ax in zip(rows.tolist(), fig.subplots(5, 2).flat):
-        show_image(imgs[i], ax)
-        ax.set_title(f'{targs[i]} as {preds[i].argmax()}', fontsize=7.5, pad=1.5)
-    fig.suptitle('ten highest losses:\ntrue digit as answer', fontsize=8.5)
+    axs = fig.subplots(5, 2)
+    for ax in axs.flat: ax.axis('off')
+    for i, ax in zip(rows.tolist(), axs.flat):
+        _show(ax, imgs[i], size)
+        ax.set_title(f'{names[targs[i]][:9]} as {names[preds[i].argmax()][:9]}', fontsize=7.5, pad=1.5)
+    what = 'digit' if names == [*'0123456789'] else 'class'
+    fig.suptitle(f'ten highest losses:\ntrue {what} as answer', fontsize=8.5)
 
 # %% ../nbs/tools/learned.ipynb #0c0120a1
 def plot_learned(
     model, # trained module whose first weights are (n,784) or (n,1,k,k)
-    imgs, # test images, float (n,784)
-    preds, # its logits for them, float (n,10)
+    imgs, # test images, float (n,784), or of another size
+    preds, # its logits for them, float (n,10), or of other classes
     targs, # their labels, int64 (n,)
     title: str, # first words of the picture's title; the accuracy follows
+    names: list = None, # a name for each class; None: digits
+    size: tuple = (28, 28), # rows and columns of an image
 ): # matplotlib Figure, 8×4.5 inches
     "Draw what a model learned: first weights, mistakes, highest losses."
     from matplotlib.figure import Figure
     from mnist_sgd.data import alt_text
     from mnist_sgd.full_mnist import accuracy, confusion_matrix
+    names = [*map(str, names or range(preds.shape[1]))]
     fig = Figure(figsize=(8, 4.5), layout='constrained')
     left, middle, right = fig.subfigures(1, 3, width_ratios=(3.1, 3.6, 1.3))
-    _draw_weights(left, model)
-    _draw_mistakes(middle, confusion_matrix(preds, targs))
-    _draw_worst(right, imgs, preds, targs)
+    _draw_weights(left, model, size, names)
+    _draw_mistakes(middle, confusion_matrix(preds, targs), names)
+    _draw_worst(right, imgs, preds, targs, size, names)
     right_share = f'{accuracy(preds, targs):.2%} of {len(targs):,} test images read right'
     fig.suptitle(f'{title}: {right_share}', fontsize=11)
     alt_text(f'{title}, {right_share}: weights of its first layer as images, table of mistakes, ten highest losses', fig)
