@@ -58,9 +58,13 @@ def batch_accuracy(
     preds: torch.Tensor, # raw output of the model, float (n,1); above 0 (sigmoid above one half) says "three"
     targs: torch.Tensor, # 1 or 0, the shape of preds
 ) -> torch.Tensor: # scalar in [0,1], the share of right answers
-    "Measure how often predictions are right; raises `ValueError` if shapes differ or a label is not 0 or 1."
+    "Measure how often predictions are right; raises `ValueError` if they do not fit the labels, or are no numbers."
     _check(preds, targs)
-    return torch.where(targs == 1, preds > 0, preds <= 0).float().mean()   # no number (nan) is a wrong answer
+    right = torch.where(targs == 1, preds > 0, preds <= 0).float().mean()
+    if not torch.isfinite(preds).all():
+        raise ValueError(f'{int((~torch.isfinite(preds)).sum())} of {preds.numel()} preds are NaN or infinite, wanted '
+                         '0: no such answer is right; a smaller learning rate may help')
+    return right
 
 # %% ../nbs/03_linear_learner.ipynb #f4d4a527
 def validate_epoch(

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from .learner import Learner, _Table
+from .learner import Learner
 
 # %% ../nbs/10_scaling.ipynb #5a000013
 class HandNet:
@@ -83,18 +83,9 @@ class ShardLearner(Learner):
         if not len(targs): return preds.sum()*0      # no row for this rank: a gradient of zeros, so that it takes part
         return self.batch_loss(preds, targs)*(len(targs)*self.world/self.dls.train.total)
 
-    def fit(self, epochs, lr=None):
-        "Train up to `epochs`, from the start or from where a checkpoint left off."
-        self._prepare(lr)
-        with _Table(self, epochs) as table:
-            for self.epoch in range(self.start, epochs):
-                self._train(table)
-                loss, *measured = self.validate()
-                self.recorder.after_epoch([loss, *measured])
-                self.recorder.values[-1][0] = float(_sum(self.recorder.losses[-1].clone().cpu())/self.world)
-                table.row(self.epoch, self.recorder.values[-1])
-                self._call('after_epoch')
-        self._call('after_fit')
+    def _measure(self):
+        super()._measure()
+        self.recorder.values[-1][0] = float(_sum(self.recorder.losses[-1].clone().cpu())/self.world)
 
 # %% ../nbs/10_scaling.ipynb #8b00001a
 def _train_shared(self, table):

@@ -10,6 +10,7 @@ __all__ = ['as_images', 'as_labels', 'read_npz', 'read_csv']
 import gzip
 import itertools
 import math
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -32,16 +33,18 @@ def as_images(
     low, high = float(a.min()), float(a.max())
     if a.dtype.kind == 'f' and 0 <= low and high <= 1: return np.round(a*255).astype(np.uint8)
     if not (0 <= low and high <= 255) or (a != np.floor(a)).any():
-        raise ValueError(f'{what} holds values {low:g} to {high:g}, wanted whole numbers of 0 to 255 or fractions of 0 to 1')
+        raise ValueError(f'{what} holds values {low:g} to {high:g}, wanted whole numbers of 0 to 255 or fractions of 0 '
+                         'to 1')
     return a.astype(np.uint8)
 
+# %% ../nbs/tools/tables.ipynb #963c5da4
 def as_labels(
     a: np.ndarray, # (n,) or (n, 1), whole numbers
     what: str, # where it is from, for the error
 ) -> np.ndarray: # int64 (n,)
     "Bring an array to the form of labels; raises `ValueError` if it holds something else."
     if a.ndim == 2 and a.shape[1] == 1: a = a[:, 0]
-    if a.ndim != 1 or a.dtype.kind not in 'buif' or not np.isfinite(a).all() or (a != np.floor(a)).any() or abs(a).max(initial=0) > 2**31:
+    if a.ndim != 1 or a.dtype.kind not in 'buif' or not (np.isfinite(a) & (a == np.floor(a)) & (abs(a) <= 2**31)).all():
         raise ValueError(f'{what} has shape {a.shape} and type {a.dtype}, wanted one whole number for each image')
     return a.astype(np.int64)
 
@@ -56,12 +59,15 @@ def read_npz(
     try:
         with np.load(check_source(file), allow_pickle=False) as z:
             names = [*z.files]
-            found = {part: (kx, ky, z[kx], z[ky]) for part, pairs in _KEYS.items() for kx, ky in pairs if {kx, ky} <= {*names}}
+            keys = {part: pair for part, pairs in _KEYS.items() for pair in pairs if {*pair} <= {*names}}
+            found = {part: [(f'{file}: {key}', z[key]) for key in pair] for part, pair in keys.items()}
     except Exception as e:
-        raise ValueError(f'{file} cannot be read as .npz: {" ".join(str(e).split())[:120] or type(e).__name__}') from None
-    if 'train' not in found: raise ValueError(f'{file} holds {", ".join(names)[:120] or "nothing"}, wanted x_train, y_train, '
-                                              'x_test and y_test')
-    return {part: (as_images(x, f'{file}: {kx}'), as_labels(y, f'{file}: {ky}')) for part, (kx, ky, x, y) in found.items()}
+        why = ' '.join(str(e).split())[:120] or type(e).__name__
+        raise ValueError(f'{file} cannot be read as .npz: {why}') from None
+    if 'train' not in found:
+        raise ValueError(f'{file} holds {", ".join(names)[:120] or "nothing"}, wanted x_train, y_train, x_test '
+                         'and y_test')
+    return {part: (as_images(x, kx), as_labels(y, ky)) for part, ((kx, x), (ky, y)) in found.items()}
 
 # %% ../nbs/tools/tables.ipynb #c00cf5a7
 _LABEL = {'label', 'class', 'target', 'digit', 'y'}
@@ -79,32 +85,40 @@ def _columns(line, sep, file):
 def _block(lines, first, sep, file, n):
     "Turn some lines of a table, whose first has the number `first`, into whole numbers (lines, n)."
     for i, line in enumerate(lines, first):
-        if (k := line.count(sep) + 1) != n: raise ValueError(f'{file}, line {i} has {k} columns, the first line has {n}')
+        if (k := line.count(sep) + 1) != n:
+            raise ValueError(f'{file}, line {i} has {k} columns, the first line has {n}')
     try: a = np.loadtxt([line.replace('"', '') for line in lines], delimiter=sep, ndmin=2)
     except ValueError as e: raise ValueError(f'{file}, from line {first} on: {str(e)[:120]}') from None
     bad = ~np.isfinite(a) | (a != np.floor(a)) | (abs(a) > 2**31)
-    if bad.any(): raise ValueError(f'{file}, line {first + int(bad.any(1).argmax())} has {a[bad][0]:g}, wanted whole numbers')
+    if bad.any():
+        raise ValueError(f'{file}, line {first + int(bad.any(1).argmax())} has {a[bad][0]:g}, wanted whole numbers')
     return a.astype(np.int64)
 
 # %% ../nbs/tools/tables.ipynb #5956f6e1
+def _blocks(f, file):
+    "Yield (pixels, labels) of an open table, some lines at a time."
+    head = f.readline(2**17)
+    sep = max(',;\t', key=head.count)
+    at, named = _columns(head, sep, file)
+    lines = itertools.chain([] if named else [head], iter(lambda: f.readline(2**17), ''))
+    lines = ((i, line) for i, line in enumerate(lines, 1 + named) if line.strip())
+    while block := [*itertools.islice(lines, 2000)]:
+        a = _block([line for _, line in block], block[0][0], sep, file, head.count(sep) + 1)
+        pixels = np.delete(a, at, 1)
+        if (bad := (pixels < 0) | (pixels > 255)).any():
+            line = block[int(bad.any(1).argmax())][0]
+            raise ValueError(f'{file}, line {line} has a pixel of {pixels[bad][0]}, wanted 0 to 255')
+        yield pixels.astype(np.uint8), a[:, at]
+
+# %% ../nbs/tools/tables.ipynb #f5396197
 def read_csv(
     file: str|Path, # lines of a label and the pixels of a square; a line of names may come first; plain or .gz
 ) -> tuple: # images uint8 (n, side, side), labels int64 (n,)
     "Read a table of labels and pixels; raises `ValueError` that names the line, where one is wrong."
     with open(check_source(file), 'rb') as f: unpack = gzip.open if f.read(2) == b'\x1f\x8b' else open
-    images, labels = [], []
-    with unpack(file, 'rt', encoding='utf-8-sig', errors='replace') as f:
-        head = f.readline(2**17)
-        sep = max(',;\t', key=head.count)
-        at, named = _columns(head, sep, file)
-        lines = itertools.chain([] if named else [head], iter(lambda: f.readline(2**17), ''))
-        lines = ((i, line) for i, line in enumerate(lines, 1 + named) if line.strip())
-        while block := [*itertools.islice(lines, 2000)]:
-            a = _block([line for _, line in block], block[0][0], sep, file, head.count(sep) + 1)
-            pixels = np.delete(a, at, 1)
-            if (bad := (pixels < 0) | (pixels > 255)).any():
-                raise ValueError(f'{file}, line {block[int(bad.any(1).argmax())][0]} has a pixel of {pixels[bad][0]}, wanted 0 to 255')
-            images.append(pixels.astype(np.uint8))
-            labels.append(a[:, at])
-    if not images: raise ValueError(f'{file} has 0 lines of pixels, wanted at least 1')
-    return as_images(np.concatenate(images), file), np.concatenate(labels)
+    try:
+        with unpack(file, 'rt', encoding='utf-8-sig', errors='replace') as f: blocks = [*_blocks(f, file)]
+    except (gzip.BadGzipFile, EOFError, zlib.error) as e: raise ValueError(f'{file} cannot be unpacked: {e}') from None
+    if not blocks: raise ValueError(f'{file} has 0 lines of pixels, wanted at least 1')
+    images, labels = map(np.concatenate, zip(*blocks))
+    return as_images(images, file), labels

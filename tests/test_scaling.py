@@ -14,7 +14,6 @@ from safetensors.torch import load_file, safe_open
 from torch.testing import assert_close
 
 from mnist_sgd.checkpoints import Checkpoint
-from mnist_sgd.datasets import load_rows
 from mnist_sgd.processes import ShardLoader
 
 HERE = Path(__file__).resolve().parent
@@ -297,41 +296,6 @@ def test_bad_input_is_told_once_and_ends_every_rank(alone, undisturbed, folder, 
 
 
 # data
-
-def test_relatives_of_mnist(tmp_path):
-    imgs = np.arange(3*784, dtype=np.uint8).reshape(3, 28, 28)
-    write_idx(tmp_path, 'emnist-digits-train', imgs, np.array([1, 2, 9], np.uint8))
-    write_idx(tmp_path, 'emnist-digits-test', imgs[:2], np.array([1, 2], np.uint8))
-    (x, y), (test_x, test_y) = load_rows(tmp_path)
-    xb, yb = next(iter(ShardLoader(x, y, 3)))
-    assert_close(xb, torch.tensor(imgs).flatten(1)/255) and x.dtype == np.uint8 and len(test_x) == 2
-    assert yb.dtype == torch.int64 and yb.tolist() == [1, 2, 9]
-    (tmp_path/'emnist-digits-train-labels-idx1-ubyte').unlink()
-    eight = np.array([[7, *range(7)], [0, *range(7)], [3, *range(7)]], '>i4')
-    (tmp_path/'qmnist-train-labels-idx2-int').write_bytes(np.array([0x0C02, 3, 8], '>i4').tobytes() + eight.tobytes())
-    assert load_rows(tmp_path)[0][1].tolist() == [7, 0, 3]
-
-
-@pytest.mark.parametrize('labels, message', [
-    ([1, 2], r'images of shape \(3, 28, 28\) and labels \(2,\)'), ([1, 2, 26], 'labels up to 26'), (None, 'and 0 of labels')])
-def test_files_that_do_not_belong_together(tmp_path, labels, message):
-    imgs = np.zeros((3, 28, 28), np.uint8)
-    write_idx(tmp_path, 'train', imgs, np.array(labels or [0], np.uint8))
-    if labels is None: (tmp_path/'train-labels-idx1-ubyte').unlink()
-    with pytest.raises(ValueError, match=message): load_rows(tmp_path)
-
-
-def test_a_folder_of_pictures(tmp_path):
-    from PIL import Image
-    pytest.importorskip('torchvision')
-    for part, n in ('training', 3), ('testing', 1):
-        for digit in range(2):
-            (tmp_path/part/str(digit)).mkdir(parents=True)
-            for i in range(n): Image.new('RGB', (40, 40), (10*digit,)*3).save(tmp_path/part/str(digit)/f'{i}.png')
-    (x, y), _ = load_rows(tmp_path)
-    xb, yb = next(iter(ShardLoader(x, y, 6, seed=0)))
-    assert_close(xb, (yb*10/255)[:, None].expand(6, 784)) and sorted(yb.tolist()) == [0, 0, 0, 1, 1, 1]
-
 
 def test_six_million_rows_at_constant_memory(tmp_path):
     wanted = scaling_memory.SIZE
