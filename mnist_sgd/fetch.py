@@ -116,6 +116,7 @@ def _proxy_of(source):
             return f' (by way of the proxy {re.sub("//.*@", "//", proxy)})'
     return ''
 
+# %% ../nbs/tools/fetch.ipynb #9000c09c
 def _store(folder, tmp, name, raw):
     "Put the bytes of the IDX file `name` in `folder`, whole or not at all."
     part = Path(tmp)/name
@@ -171,7 +172,7 @@ def fetch_mnist(
     timeout: float = 10, # seconds of silence after which a mirror is given up
     deadline: float = 120, # seconds in which a file must have come whole
 ) -> Path: # folder `mnist_idx` with the four IDX files, each verified by its SHA-256
-    "Make sure that MNIST is on this machine; raises `ConnectionError` if no source has it, `OSError` if no room, `ValueError` on ''."
+    "Make sure that MNIST is on this machine; raises `ConnectionError` if no source has it, `OSError` if no room."
     folder = data_dir()/'mnist_idx'
     if isinstance(sources, (str, Path)): sources = (sources,)
     if not all(map(str, sources)): raise ValueError("a source is '', wanted a mirror's address, 'pip' or a folder")

@@ -28,7 +28,7 @@ def _at_home(path):
                       'on') from None
 
 def data_dir() -> Path: # folder that holds `mnist_idx`, `mnist_sample` and `mnist_png`
-    "Find the data folder: `MNIST_SGD_DATA` if set, otherwise the one fastai uses; raises `OSError` if no home is known."
+    "Find the data folder: `MNIST_SGD_DATA` if set, otherwise fastai's; raises `OSError` if no home is known."
     if os.environ.get('MNIST_SGD_DATA'): return _at_home(os.environ['MNIST_SGD_DATA'])
     home = _at_home(os.environ.get('FASTAI_HOME', '~/.fastai'))
     config = configparser.ConfigParser()
@@ -93,8 +93,9 @@ def _map_idx(f, file):
     f.seek(0)
     head, kind = f.read(16), None
     if len(head) >= 4 and 1 <= head[3] <= 3: kind = _TYPES.get(head[:3])
-    if kind is None: raise ValueError(f'{file} begins with {head[:4].hex() or "nothing"}, an IDX file of bytes begins with '
-                                      "000008 and 01, 02 or 03: give a file of MNIST's form, packed or not")
+    if kind is None:
+        raise ValueError(f'{file} begins with {head[:4].hex() or "nothing"}, an IDX file of bytes begins with 000008 '
+                         "and 01, 02 or 03: give a file of MNIST's form, packed or not")
     dims, size = head[4:4 + 4*head[3]], os.fstat(f.fileno()).st_size
     shape = tuple(int.from_bytes(dims[i:i+4], 'big') for i in range(0, len(dims), 4))
     wanted = 4 + 4*head[3] + kind.itemsize*int(np.prod(shape, dtype=object))
@@ -103,6 +104,7 @@ def _map_idx(f, file):
     if 0 in shape: raise ValueError(f'{file} holds 0 bytes of data (shape {shape}), wanted more: fetch it anew')
     return np.memmap(f, kind, 'r', 4 + 4*head[3], shape)
 
+# %% ../nbs/tools/idx.ipynb #f34b636e
 def read_idx(
     file: str|Path, # an IDX file of bytes, or of whole numbers of four bytes; plain or packed as .gz
 ) -> np.ndarray: # memory map of the shape told in the header, for reading: take a `.copy()` to write
@@ -112,9 +114,11 @@ def read_idx(
     with tempfile.TemporaryFile() as out:
         try:
             with gzip.open(file) as f: _unpack(f, out)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as e: raise ValueError(f'{file} cannot be unpacked: {e}') from None
-        except OSError as e: raise OSError(f'{file} cannot be unpacked in {tempfile.gettempdir()} ({e.strerror or e}): make '
-                                           'room there, or set TMPDIR to another folder') from None
+        except (gzip.BadGzipFile, EOFError, zlib.error) as e:
+            raise ValueError(f'{file} cannot be unpacked: {e}') from None
+        except OSError as e:
+            raise OSError(f'{file} cannot be unpacked in {tempfile.gettempdir()} ({e.strerror or e}): make room there, '
+                          'or set TMPDIR to another folder') from None
         return _map_idx(out, file)
 
 # %% ../nbs/tools/idx.ipynb #487a3728

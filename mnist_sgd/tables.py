@@ -33,16 +33,18 @@ def as_images(
     low, high = float(a.min()), float(a.max())
     if a.dtype.kind == 'f' and 0 <= low and high <= 1: return np.round(a*255).astype(np.uint8)
     if not (0 <= low and high <= 255) or (a != np.floor(a)).any():
-        raise ValueError(f'{what} holds values {low:g} to {high:g}, wanted whole numbers of 0 to 255 or fractions of 0 to 1')
+        raise ValueError(f'{what} holds values {low:g} to {high:g}, wanted whole numbers of 0 to 255 or fractions of 0 '
+                         'to 1')
     return a.astype(np.uint8)
 
+# %% ../nbs/tools/tables.ipynb #963c5da4
 def as_labels(
     a: np.ndarray, # (n,) or (n, 1), whole numbers
     what: str, # where it is from, for the error
 ) -> np.ndarray: # int64 (n,)
     "Bring an array to the form of labels; raises `ValueError` if it holds something else."
     if a.ndim == 2 and a.shape[1] == 1: a = a[:, 0]
-    if a.ndim != 1 or a.dtype.kind not in 'buif' or not np.isfinite(a).all() or (a != np.floor(a)).any() or abs(a).max(initial=0) > 2**31:
+    if a.ndim != 1 or a.dtype.kind not in 'buif' or not (np.isfinite(a) & (a == np.floor(a)) & (abs(a) <= 2**31)).all():
         raise ValueError(f'{what} has shape {a.shape} and type {a.dtype}, wanted one whole number for each image')
     return a.astype(np.int64)
 
@@ -57,12 +59,15 @@ def read_npz(
     try:
         with np.load(check_source(file), allow_pickle=False) as z:
             names = [*z.files]
-            found = {part: (kx, ky, z[kx], z[ky]) for part, pairs in _KEYS.items() for kx, ky in pairs if {kx, ky} <= {*names}}
+            keys = {part: pair for part, pairs in _KEYS.items() for pair in pairs if {*pair} <= {*names}}
+            found = {part: [(f'{file}: {key}', z[key]) for key in pair] for part, pair in keys.items()}
     except Exception as e:
-        raise ValueError(f'{file} cannot be read as .npz: {" ".join(str(e).split())[:120] or type(e).__name__}') from None
-    if 'train' not in found: raise ValueError(f'{file} holds {", ".join(names)[:120] or "nothing"}, wanted x_train, y_train, '
-                                              'x_test and y_test')
-    return {part: (as_images(x, f'{file}: {kx}'), as_labels(y, f'{file}: {ky}')) for part, (kx, ky, x, y) in found.items()}
+        why = ' '.join(str(e).split())[:120] or type(e).__name__
+        raise ValueError(f'{file} cannot be read as .npz: {why}') from None
+    if 'train' not in found:
+        raise ValueError(f'{file} holds {", ".join(names)[:120] or "nothing"}, wanted x_train, y_train, x_test '
+                         'and y_test')
+    return {part: (as_images(x, kx), as_labels(y, ky)) for part, ((kx, x), (ky, y)) in found.items()}
 
 # %% ../nbs/tools/tables.ipynb #c00cf5a7
 _LABEL = {'label', 'class', 'target', 'digit', 'y'}
@@ -80,11 +85,13 @@ def _columns(line, sep, file):
 def _block(lines, first, sep, file, n):
     "Turn some lines of a table, whose first has the number `first`, into whole numbers (lines, n)."
     for i, line in enumerate(lines, first):
-        if (k := line.count(sep) + 1) != n: raise ValueError(f'{file}, line {i} has {k} columns, the first line has {n}')
+        if (k := line.count(sep) + 1) != n:
+            raise ValueError(f'{file}, line {i} has {k} columns, the first line has {n}')
     try: a = np.loadtxt([line.replace('"', '') for line in lines], delimiter=sep, ndmin=2)
     except ValueError as e: raise ValueError(f'{file}, from line {first} on: {str(e)[:120]}') from None
     bad = ~np.isfinite(a) | (a != np.floor(a)) | (abs(a) > 2**31)
-    if bad.any(): raise ValueError(f'{file}, line {first + int(bad.any(1).argmax())} has {a[bad][0]:g}, wanted whole numbers')
+    if bad.any():
+        raise ValueError(f'{file}, line {first + int(bad.any(1).argmax())} has {a[bad][0]:g}, wanted whole numbers')
     return a.astype(np.int64)
 
 # %% ../nbs/tools/tables.ipynb #5956f6e1
@@ -99,9 +106,11 @@ def _blocks(f, file):
         a = _block([line for _, line in block], block[0][0], sep, file, head.count(sep) + 1)
         pixels = np.delete(a, at, 1)
         if (bad := (pixels < 0) | (pixels > 255)).any():
-            raise ValueError(f'{file}, line {block[int(bad.any(1).argmax())][0]} has a pixel of {pixels[bad][0]}, wanted 0 to 255')
+            line = block[int(bad.any(1).argmax())][0]
+            raise ValueError(f'{file}, line {line} has a pixel of {pixels[bad][0]}, wanted 0 to 255')
         yield pixels.astype(np.uint8), a[:, at]
 
+# %% ../nbs/tools/tables.ipynb #f5396197
 def read_csv(
     file: str|Path, # lines of a label and the pixels of a square; a line of names may come first; plain or .gz
 ) -> tuple: # images uint8 (n, side, side), labels int64 (n,)
