@@ -48,7 +48,7 @@ def _name(text):
 
 # %% ../nbs/tools/cli.ipynb #e9312e4c
 _MOVED = {'run_data': 'command_data', 'run_train': 'command_train', 'run_predict': 'command_predict',
-          'run_demo': 'command_demo', 'plot_learned': 'learned',
+          'run_demo': 'command_demo', 'run_doctor': 'command_doctor', 'plot_learned': 'learned',
           'PICTURE': 'recipes', 'build_model': 'recipes', 'load_model': 'recipes'}
 
 def __getattr__(name):
@@ -98,11 +98,14 @@ def _add_data(commands):
     p.add_argument('--folders', action='store_true', help='make the folders of PNG pictures too, in fastai\'s layout')
 
 def _add_predict(commands):
-    p = commands.add_parser('predict', help='read pictures of digits', description='Read pictures of one digit each and '
-        'print a line for each: file, digit, ten probabilities. PNG or JPEG of any size and colour, dark on light or '
-        'light on dark;\nthe digit alone on its sheet, not touching the rim.',
+    p = commands.add_parser('predict', help='read pictures of digits', description='Read the digits of each picture and '
+        'print them: a line a digit, with all probabilities. PNG, JPEG, WebP, BMP, GIF or TIFF\nof any size and colour, '
+        'dark on light or light on dark.',
         epilog='examples:\n  mnist_sgd predict seven.png\n  mnist_sgd predict --model-file cnn/model.safetensors *.jpg')
     p.add_argument('files', nargs='+', metavar='FILE', help='a picture')
+    p.add_argument('--boxes', type=_name, metavar='DIR', help='write each picture into this folder with a box and the '
+                   'answer at each digit')
+    p.add_argument('--json', action='store_true', help='an object a picture, for another program')
     p.add_argument('--model-file', type=_name, default=f'mnist_sgd_out/{MODEL}', metavar='FILE', help='model that `train` saved '
                    '(default: %(default)s)')
 
@@ -118,6 +121,17 @@ def _add_demo(commands):
                    'the next free one (default: %(default)s)')
     p.add_argument('--no-browser', action='store_true', help='do not open the browser, only say the address')
     p.add_argument('--out', type=_name, default='mnist_sgd_out', metavar='DIR', help='folder of the trained models (default: %(default)s)')
+
+# %% ../nbs/tools/cli.ipynb #7572bcf3
+def _add_doctor(commands):
+    p = commands.add_parser('doctor', help='say what is wrong with a program that trains', description='Run a Python program '
+        'that trains a net, watch it for a few hundred steps, and print what is wrong\nwith it. Exit code 0: nothing, '
+        '1: something, 2: the program broke down by itself.',
+        epilog='examples:\n  mnist_sgd doctor mine.py\n  mnist_sgd doctor --steps 50 mine.py --epochs 3')
+    p.add_argument('--steps', type=_number(int, 1, 10**6), default=300, metavar='N', help='stop it after so many (default: '
+                   '%(default)s)')
+    p.add_argument('file', type=_name, metavar='PROGRAM', help='a Python file')
+    p.add_argument('args', nargs=argparse.REMAINDER, metavar='WORD', help='its own words')
 
 # %% ../nbs/tools/cli.ipynb #e9e55b0d
 def _usual(key): return ', '.join(f'{name} {recipe[key]:g}' for name, recipe in RECIPES.items())
@@ -143,9 +157,10 @@ def _add_train(commands):
 
 # %% ../nbs/tools/cli.ipynb #c11a0001
 def _add_large(p):
-    p.add_argument('--data', type=_name, metavar='DIR', help='train on other images: a folder with unpacked IDX files as of '
-                   'Fashion-MNIST, KMNIST, EMNIST digits or QMNIST, or with pictures in training/ and testing/, a folder '
-                   'a class')
+    p.add_argument('--data', type=_name, metavar='PATH', help='train on other images: a folder with IDX files as of '
+                   'Fashion-MNIST, KMNIST, EMNIST or QMNIST, with pictures in training/ and testing/, a folder a class, '
+                   'or a CSV or .npz file')
+    p.add_argument('--split', type=_name, metavar='NAME', help='which set of several in --data, such as balanced of EMNIST')
     p.add_argument('--checkpoint', type=_name, metavar='FILE', help='keep in this file all that the run needs to go on; written '
                    'after each epoch, in one stroke')
     p.add_argument('--every', type=_number(int, 1, 10**9), default=0, metavar='N',
@@ -159,7 +174,7 @@ def _parser():
                      'digits, and let it read yours.\n`mnist_sgd COMMAND --help` tells more of each command.')
     parser.add_argument('--version', action='version', version=f'mnist_sgd {__version__}')
     commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
-    for add in _add_data, _add_train, _add_predict, _add_demo: add(commands)
+    for add in _add_data, _add_train, _add_predict, _add_demo, _add_doctor: add(commands)
     return parser
 
 # %% ../nbs/tools/cli.ipynb #15b487dc

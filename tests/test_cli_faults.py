@@ -119,11 +119,11 @@ def test_predict_reads_the_others(model, digit, tmp_path, monkeypatch, capfd):
 
 def test_predict_goes_on_when_memory_is_short(model, digit, monkeypatch, capsys):
     import mnist_sgd.own_digit as own
-    real, first = own.as_mnist, []
+    real, first = own.find_digits, []
     def scarce(file):
         if not first: first.append(file); raise MemoryError
         return real(file)
-    monkeypatch.setattr(own, 'as_mnist', scarce)
+    monkeypatch.setattr(own, 'find_digits', scarce)
     code, err, out = told(capsys, 'predict', '--model-file', model, digit, digit)
     assert code == 1 and 'not enough memory' in err and out.count('\n') == 1
 
@@ -132,10 +132,11 @@ def test_predict_goes_on_when_memory_is_short(model, digit, monkeypatch, capsys)
 @given(st.binary(max_size=400) | st.binary(max_size=60).map(lambda b: b'\x89PNG\r\n\x1a\n' + b)
        | st.binary(max_size=60).map(lambda b: b'\xff\xd8\xff\xe0' + b) | st.binary(max_size=60).map(lambda b: b'GIF89a' + b))
 def test_any_bytes_are_a_line(tmp_path_factory, raw):
-    from mnist_sgd.command_predict import _image
+    from mnist_sgd.command_predict import _digits
+    from mnist_sgd.recipes import Facts
     file = tmp_path_factory.getbasetemp()/'raw.png'
     file.write_bytes(raw)
-    with pytest.raises((ValueError, OSError)) as found: _image(str(file))
+    with pytest.raises((ValueError, OSError)) as found: _digits(str(file), Facts())
     assert '\n' not in reason(found.value)
 
 
