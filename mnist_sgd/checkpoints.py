@@ -174,7 +174,8 @@ def _check_record(learn, tensors, run):
     if run['iters'] != [len(dl)*(i + 1) for i in range(epoch)] or len(run['values']) != epoch:
         raise ValueError(f'it has {len(run["values"])} rows of figures after epochs {run["iters"]}, wanted {epoch}')
     for row in run['values']:
-        if len(row) != 2 + len(learn.metrics) or not all(type(v) in (int, float) for v in row): raise ValueError(f'a row is {row}')
+        if len(row) != 2 + len(learn.metrics) or not all(type(v) in (int, float) for v in row):
+            raise ValueError(f'a row is {row}')
 
 # %% ../nbs/tools/checkpoints.ipynb #8b200005
 def _check_opt(learn, tensors):
