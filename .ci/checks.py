@@ -2,6 +2,7 @@
 """Check what ties notebooks and modules together; exit 1 if anything is wrong."""
 import ast, re, subprocess, sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 from house import LIB, ORDER, ROOT, cells, default_exps, is_chapter, is_export, module_file, module_of, notebooks, rooms, source
 
@@ -123,7 +124,8 @@ def main():
                    (f'{name}: cell ids', cell_ids(p))]
     checks += [(f'{p.relative_to(ROOT)}: notebook', own_notebook(p, made)) for p in modules]
     names = [LIB, *('.'.join(p.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__') for p in modules)]
-    checks += [(f'{n}: imported alone', imports_alone(n)) for n in names]
+    with ThreadPoolExecutor(2) as pool: alone = pool.map(lambda n: list(imports_alone(n)), names)
+    checks += [(f'{n}: imported alone', found) for n, found in zip(names, alone)]
     failed = 0
     for name, problems in checks:
         problems = list(problems)

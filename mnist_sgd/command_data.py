@@ -23,8 +23,9 @@ def run_data(
         for name, state in states.items(): print(f'{name:31} {state}')
         good = all(states[name] == 'whole' for name in IDX) and not any(s.startswith('broken') for s in states.values())
         return 0 if good else 1
-    if offline and not Path(offline).is_dir(): raise ValueError(f'{offline} is no folder: give the one with the files')
-    sources = (Path(offline),) if offline else SOURCES
+    if offline is not None and not (offline and Path(offline).is_dir()):
+        raise ValueError(f'{offline or repr(offline)} is no folder: give the one with the files')
+    sources = SOURCES if offline is None else (Path(offline),)
     print(f'MNIST, whole and verified: {short(fetch_mnist(sources))}', flush=True)
     for url in (URLs.MNIST_SAMPLE, URLs.MNIST) if folders else ():
         print(f'as PNG pictures: {short(untar_data(url, sources))}', flush=True)

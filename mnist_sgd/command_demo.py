@@ -6,7 +6,8 @@
 __all__ = ['run_demo']
 
 # %% ../nbs/tools/command_demo.ipynb #27cf211a
-import tempfile
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 from .command_train import run_train
@@ -31,7 +32,9 @@ def _serve(folder, port, no_browser):
     with page_server(folder, port) as server:
         url = f'http://127.0.0.1:{server.server_port}/'
         print(f'draw at {url} (Ctrl-C ends)', flush=True)
-        if not no_browser: webbrowser.open(url)
+        def look():
+            with suppress(Exception): webbrowser.open(url)       # no browser is no reason to end
+        if not no_browser: threading.Thread(target=look, daemon=True).start()    # a text browser stays until it is left
         server.serve_forever()
 
 # %% ../nbs/tools/command_demo.ipynb #d09c0de2
@@ -42,13 +45,13 @@ def run_demo(
     out: str = 'mnist_sgd_out', # folder of the trained models
 ) -> int: # exit code 0
     "Train what is not trained yet; write the page, or serve it and open it in the browser."
-    from mnist_sgd.demo import page_folder, write_page
-    if export: page_folder(export)
+    from mnist_sgd.demo import own_folder, page_folder, write_page
+    if export is not None: page_folder(export)
     models = {name: _demo_model(name, out) for name in ('simple_net', 'cnn')}
     from mnist_sgd.data import load_mnist
     _, (x, y) = load_mnist()
-    if export:
+    if export is not None:
         print(f'wrote {write_page(models, export, x[:50], y[:50])}/index.html: open it, or put the folder on a web server')
         return 0
-    with tempfile.TemporaryDirectory() as tmp: _serve(write_page(models, Path(tmp)/'page', x[:50], y[:50]), port, no_browser)
+    with own_folder() as tmp: _serve(write_page(models, tmp/'page', x[:50], y[:50]), port, no_browser)
     return 0

@@ -6,26 +6,85 @@
 __all__ = ['run_predict']
 
 # %% ../nbs/tools/command_predict.ipynb #7744b0d3
+import json
 import sys
 from pathlib import Path
 
+from .files import check_source, check_target, write_whole
+from .learned import is_ours, mark
 from .recipes import MODEL, load_model
+from .words import clean, reason
+
+# %% ../nbs/tools/command_predict.ipynb #e2c589e8
+def _as_trained(file, facts):
+    "Read a picture as the images that a model of `facts` was trained on; raises `ValueError` if it does not fit them."
+    import torch
+    from mnist_sgd.pictures import read_grey
+    im = torch.from_numpy(read_grey(file).copy())
+    wanted = f'this model was trained on {facts.size[0]}×{facts.size[1]}'
+    if tuple(im.shape) != facts.size: raise ValueError(f'{im.shape[0]}×{im.shape[1]} pixels, {wanted}: bring it to that size')
+    rim = torch.cat([im[0], im[-1], im[:, 0], im[:, -1]])
+    if rim.min() > 200 and not facts.dark: raise ValueError('its paper is light, this model was trained on dark ones: invert it')
+    if rim.max() < 55 and facts.dark: raise ValueError('its paper is dark, this model was trained on light ones: invert it')
+    return (255 - im if facts.dark else im).float()/255
 
 # %% ../nbs/tools/command_predict.ipynb #9779518d
+def _digits(file, facts):
+    "Find the digits of one picture; raises `ValueError` or `OSError` in words that follow the file's name."
+    from mnist_sgd.own_digit import Digit, find_digits
+    if not file: raise ValueError('an empty name')
+    try:
+        if not facts.own: return find_digits(check_source(file))
+        im = _as_trained(check_source(file), facts)
+        return [Digit((0, 0, im.shape[1], im.shape[0]), 0, im)]
+    except FileNotFoundError: raise FileNotFoundError('No such file or directory') from None
+    except Exception as e: raise ValueError(reason(e).removeprefix(f'{clean(file)}: ').removeprefix(f'{clean(file)} ')) from e
+
+# %% ../nbs/tools/command_predict.ipynb #43fa619a
+def _tell(file, digits, names, probs, as_json):
+    "Print what was read in a picture."
+    answers = [names[p.index(max(p))] for p in probs]
+    if as_json:
+        told = [{'answer': a, 'box': [int(v) for v in d.box], 'line': d.line, 'probabilities': dict(zip(names, p))}
+                for d, a, p in zip(digits, answers, probs)]
+        return print(json.dumps({'file': file, 'digits': told}), flush=True)
+    name, several = clean(file), len(digits) > 1
+    if several:
+        lines = [''.join(a for a, d in zip(answers, digits) if d.line == i) for i in range(max(d.line for d in digits) + 1)]
+        print(f'{name}: {len(digits)} digits: {" / ".join(lines)}', flush=True)
+    for d, a, p in zip(digits, answers, probs):
+        left, top, right, bottom = d.box
+        where = f' at {left},{top} to {right},{bottom}' if several else ''
+        each = ' '.join(f'{answer}:{q:.3f}' for answer, q in zip(names, p))
+        print(f'{name}{where}: {a}  {each}', flush=True)
+
+def _draw(file, digits, answers, folder):
+    "Write the picture with a box and the answer at each digit into a folder; what is not ours there stays."
+    from mnist_sgd.own_digit import draw_boxes
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    target = check_target(Path(folder)/f'{Path(file).name}.boxes.png')
+    if target.exists() and not is_ours(target): raise ValueError(f'{clean(target)} was not written by us: choose another folder')
+    write_whole(target, mark(draw_boxes(file, digits, answers)))
+
+# %% ../nbs/tools/command_predict.ipynb #0f81a7ae
 def run_predict(
-    files: list, # pictures of one digit each, PNG or JPEG
+    files: list, # pictures of one digit each, or of several
     model_file: str = f'mnist_sgd_out/{MODEL}', # file that `train` wrote
+    boxes: str = None, # folder for the pictures with boxes and answers; None: none
+    json: bool = False, # an object a picture instead of lines?
 ) -> int: # exit code: 0, or 1 where some file could not be read
-    "Print a line for each picture: file, digit, ten probabilities."
-    from mnist_sgd.full_mnist import as_mnist, log_softmax
+    "Read the digits of each picture and print them, with their probabilities."
+    from mnist_sgd.full_mnist import log_softmax
     learn, code = load_model(model_file), 0
+    names = [*map(clean, learn.facts.classes)]
     for file in files:
-        try: img = as_mnist(Path(file))
-        except (ValueError, OSError) as e:
-            print(f'mnist_sgd: {file}: {getattr(e, "strerror", None) or e}', file=sys.stderr, flush=True)
+        try:
+            digits = _digits(file, learn.facts)
+            probs = [log_softmax(learn.predict(d.img.reshape(1, -1)))[0].exp().tolist() for d in digits]
+            if boxes is not None: _draw(file, digits, [names[p.index(max(p))] for p in probs], boxes)
+        except Exception as e:
+            print(f'mnist_sgd: {clean(file) or repr(file)}: {reason(e)}', file=sys.stderr, flush=True)
             code = 1
             continue
-        probs = log_softmax(learn.predict(img.view(1, 784)))[0].exp().tolist()
-        each = ' '.join(f'{digit}:{p:.3f}' for digit, p in enumerate(probs))
-        print(f'{file}: {probs.index(max(probs))}  {each}', flush=True)
+        _tell(file, digits, names, probs, json)
     return code

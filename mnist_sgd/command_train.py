@@ -16,13 +16,21 @@ from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from pathlib import Path
 
-from .learned import plot_learned, write_picture
-from .recipes import MODEL, PICTURE, RECIPES, build_model
-from .words import short
+from .files import check_source, check_target, load_tensors, save_tensors, write_whole
+from .learned import is_ours, picture, plot_learned
+from .recipes import MODEL, PICTURE, RECIPES, Facts, build_model, write_facts
+from .words import clean, reason, short
 
 # %% ../nbs/tools/command_train.ipynb #735bece7
+def _own(file):
+    "Refuse to write over what `train` did not write: a link, a folder, a file without our mark."
+    try: ours = is_ours(file) if file.name == PICTURE else load_tensors(file)[1].get('model') in RECIPES
+    except ValueError: ours = False
+    if not ours: raise ValueError(f'{file} was not written by `mnist_sgd train`: move it away, or choose another folder by --out')
+
 def _writable(out):
-    "Make the folder `out` if need be and try to write in it; raises `OSError` if that fails."
+    "Make the folder `out` if need be and try to write in it; raises `OSError` or `ValueError` if it is not for us."
+    if not str(out): raise ValueError("--out '' is an empty name: name a folder")
     out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -30,6 +38,7 @@ def _writable(out):
     except OSError as e: raise OSError(f'cannot write in {out} ({e.strerror}): choose another folder by --out') from None
     for name in MODEL, PICTURE:
         if (out/name).is_dir(): raise ValueError(f'{out/name} is a folder where a file is to go: move it away')
+        if check_target(out/name).exists(): _own(out/name)
     return out
 
 # %% ../nbs/tools/command_train.ipynb #92fd7606
@@ -49,9 +58,9 @@ def _machine(device, threads, usual):
 # %% ../nbs/tools/command_train.ipynb #fbe76f6a
 class _Progress:
     "A callback: a bar for the run, a line an epoch; stops a run whose loss is no number."
-    def __init__(self, batches):
+    def __init__(self, batches, n):
         from mnist_sgd.data import progress
-        print('epoch  train loss  accuracy on 10,000 training images', flush=True)
+        print(f'epoch  train loss  accuracy on {n:,} training image{"s"[:n > 1]}', flush=True)
         self.bar = progress(range(batches), 'training')
 
     def after_batch(self, learn): self.bar.update()
@@ -60,87 +69,123 @@ class _Progress:
         loss, _, acc = learn.recorder.values[-1]
         self.bar.clear()
         if not math.isfinite(loss):
-            raise ValueError(f'the loss is {loss} after epoch {learn.epoch + 1}: try a smaller --lr; nothing was saved')
+            raise ValueError(f'the loss is {loss} after epoch {learn.epoch + 1}: try a smaller --lr; no model was saved')
         print(f'{learn.epoch + 1:5}  {loss:10.4f}  {acc:.4f}', flush=True)
 
 # %% ../nbs/tools/command_train.ipynb #2c05b958
-def _fit(name, recipe, x, y, seed=0, place=(0, 1), device='cpu', cbs=()):
+def _fit(name, recipe, x, y, seed=0, place=(0, 1), device='cpu', cbs=(), facts=Facts()):
     "Train a fresh model by a recipe, as one rank of `place` = (rank, world), lines and all; return its Learner."
     import torch
     from mnist_sgd.full_mnist import accuracy, cross_entropy
     from mnist_sgd.learner import SGD, DataLoaders
-    from mnist_sgd.scaling import ShardLearner, ShardLoader
+    from mnist_sgd.processes import ShardLearner, ShardLoader
     dls = DataLoaders(ShardLoader(x, y, recipe['bs'], None, seed, *place, device),
                       ShardLoader(x, y, 1000, 10_000, None, *place, device))
     torch.manual_seed(seed)
-    net = build_model(name)                           # the same weights on every rank …
-    if place[0]: torch.manual_seed(seed + place[0])   # … and chance of its own
+    net = build_model(name, facts.size, len(facts.classes))   # the same weights on every rank …
+    if place[0]: torch.manual_seed(seed + place[0])           # … and chance of its own
     learn = ShardLearner(dls, net, cross_entropy, partial(SGD, mom=recipe['mom']), metrics=accuracy, verbose=False,
-                         cbs=[lines := _Progress(recipe['epochs']*len(dls.train)), *cbs])
+                         cbs=[lines := _Progress(recipe['epochs']*len(dls.train), dls.valid.n), *cbs])
     try: (learn.fit_one_cycle if recipe['one_cycle'] else learn.fit)(recipe['epochs'], recipe['lr'])
     finally: lines.bar.close()
     return learn
 
 # %% ../nbs/tools/command_train.ipynb #043753e2
-def _save(learn, name, fig, out):
-    "Write picture and model, each in one stroke; what was there stays if something fails."
-    part = out/f'.{PICTURE}.{os.getpid()}.part'
-    try:
-        write_picture(fig, part)
-        learn.save(out/MODEL, {'model': name})
-        os.replace(part, out/PICTURE)
+def _save(learn, name, fig, out, facts=Facts()):
+    "Write model and picture, each in one stroke; what was there stays if something fails."
+    drawn = picture(fig)
+    try: save_tensors(out/MODEL, learn.model.state_dict(), write_facts(name, facts))
     except OSError as e:
-        why = e.__cause__ or e
-        raise OSError(f'cannot write in {out} ({why.strerror or why}): what was there is as it was') from None
-    finally: part.unlink(missing_ok=True)
+        raise OSError(f'cannot write in {out} ({reason(e.__cause__ or e)}): what was there is as it was') from None
+    try: write_whole(out/PICTURE, drawn)
+    except OSError as e: raise OSError(f'saved {out/MODEL}, but not the picture ({reason(e.__cause__ or e)})') from None
 
-def _finish(learn, title, test_x, test_y, name, out):
+def _finish(learn, title, test_x, test_y, name, out, facts):
     "Test once, save model and picture, tell it; return the exit code."
     preds = learn.predict(test_x)
     right, n = (preds.argmax(1) == test_y).sum(), len(test_y)
-    _save(learn, name, plot_learned(learn.model, test_x, preds, test_y, title), out)
+    _save(learn, name, plot_learned(learn.model, test_x, preds, test_y, title, facts.classes, facts.size), out, facts)
     print(f'test accuracy {right/n:.4f}: {right:,} of {n:,} test images read right\n'
           f'saved {out/MODEL} and {out/PICTURE}', flush=True)
     return 0
 
 # %% ../nbs/tools/command_train.ipynb #8c000002
+def _mute():
+    "Is this a rank above 0 of several? A stray RANK without a launcher's other variables is none."
+    world, rank = (os.environ.get(name) or '0' for name in ('WORLD_SIZE', 'RANK'))
+    return rank.isdigit() and int(rank) > 0 and world.isdigit() and int(world) > 1 and 'MASTER_ADDR' in os.environ
+
 @contextmanager
 def _one_voice():
     "Join the ranks of this run; rank 0 alone speaks, and an error is kept for the report of torchrun."
-    from mnist_sgd.scaling import ranks
-    rank = int(os.environ.get('RANK', 0))
-    if rank: os.environ['TQDM_DISABLE'] = '1'
+    from mnist_sgd.processes import ranks
+    mute = _mute()
+    if mute: os.environ['TQDM_DISABLE'] = '1'
     try:
-        with ranks() as place, redirect_stdout(io.StringIO() if rank else sys.stdout): yield place
-    except (ValueError, OSError) as e:
+        with ranks() as place, redirect_stdout(io.StringIO() if mute else sys.stdout): yield place
+    except Exception as e:
         if 'TORCHELASTIC_ERROR_FILE' in os.environ:
             from torch.distributed.elastic.multiprocessing.errors import get_error_handler
             get_error_handler().record_exception(e)
-        if not rank: raise
+        if not mute: raise
         time.sleep(1)
         sys.exit(2)
 
-def _keeper(file, every, resume, model, recipe):
-    "The callbacks that keep a run in `file`."
-    from mnist_sgd.scaling import Checkpoint
+# %% ../nbs/tools/command_train.ipynb #786ce277
+def _keeper(file, every, resume, about):
+    "The callbacks that keep a run in `file`; raises `ValueError` where no file can go."
+    from mnist_sgd.checkpoints import Checkpoint
     if file is None and (every or resume): raise ValueError('--every and --resume need --checkpoint FILE: name the file')
-    return [Checkpoint(file, every, resume, {'model': model, **recipe})] if file else []
+    if file is None: return []
+    if not str(file): raise ValueError("--checkpoint '' is an empty name: name a file")
+    if not check_target(file).parent.is_dir(): raise ValueError(f'--checkpoint: there is no folder {Path(file).parent}: make it first')
+    if resume and Path(file).exists(): check_source(file)
+    return [Checkpoint(file, every, resume, about)]
 
 # %% ../nbs/tools/command_train.ipynb #8c000003
-def _images(data, rank, device):
-    "Open MNIST, or the data set in the folder `data`, whose training images stay on the disk."
+class _Inverted:
+    "Images of dark ink, given with ink high; turned as they are read."
+    def __init__(self, x): self.x, self.shape = x, x.shape
+    def __len__(self): return len(self.x)
+    def __getitem__(self, rows): return 255 - self.x[rows]
+
+def _like_mnist(x):
+    "Have these images MNIST's form, so that `as_mnist` would leave them nearly as they are? Looks at a hundred."
+    import torch
+    from mnist_sgd.own_digit import as_mnist
+    if tuple(x.shape[1:]) != (28, 28): return False
+    some = torch.tensor(x[::-(-len(x)//100)])
+    try: return torch.stack([(as_mnist(im) - im/255).abs().mean() for im in some]).median().item() < .05
+    except ValueError: return False       # an image without ink
+
+# %% ../nbs/tools/command_train.ipynb #87215f8e
+def _open_rows(data, split, rank):
+    "Open a data set, and tell what it is."
+    from mnist_sgd.datasets import load_rows
+    from mnist_sgd.processes import ShardLoader
+    rows = load_rows(data, split)
+    (x, y), (test_x, test_y) = rows
+    if rows.dark: x, test_x = _Inverted(x), _Inverted(test_x)       # a net learns better where most numbers are 0
+    own = not _like_mnist(x)
+    facts = Facts((*map(str, rows.names),), tuple(map(int, rows.size)), bool(rows.dark) and own, own)
+    print(f'data: {short(data)}, {rows.layout}: {len(x):,} training and {len(test_x):,} test images of '
+          f'{facts.size[0]}×{facts.size[1]}, {len(facts.classes)} classes', flush=True)
+    if facts.own: print('their form is not MNIST\'s: `predict` will take pictures of this size as they are', flush=True)
+    for note in rows.notes: print(f'note: {clean(note)}', flush=True)
+    return (x, y), None if rank else next(iter(ShardLoader(test_x, test_y, len(test_x)))), facts
+
+# %% ../nbs/tools/command_train.ipynb #ae49feb3
+def _images(data, split, rank, device):
+    "Open MNIST, or the data set at `data`, whose training images stay on the disk: training, test, facts."
     import torch.distributed as dist
     from mnist_sgd.data import data_dir, fetch_mnist, load_mnist
-    from mnist_sgd.scaling import ShardLoader, load_rows
-    if data is None:
-        print(f'data: {short(data_dir()/"mnist_idx")}, fetched if it is not there yet', flush=True)
-        if not rank: fetch_mnist()
-        if dist.is_initialized(): dist.barrier()    # one fetches, all wait
-        (x, y), test = load_mnist()
-        return (x.to(device), y.to(device)), test
-    train, (x, y) = load_rows(data)
-    print(f'data: {short(data)}, {len(train[0]):,} training and {len(x):,} test images', flush=True)
-    return train, None if rank else next(iter(ShardLoader(x, y, len(x))))
+    if data is not None: return _open_rows(data, split, rank)
+    if split is not None: raise ValueError('--split needs --data: name the folder of the data set')
+    print(f'data: {short(data_dir()/"mnist_idx")}, fetched if it is not there yet', flush=True)
+    if not rank: fetch_mnist()
+    if dist.is_initialized(): dist.barrier()    # one fetches, all wait
+    (x, y), test = load_mnist()
+    return (x.to(device), y.to(device)), test, Facts()
 
 # %% ../nbs/tools/command_train.ipynb #67bba3f5
 def _announce(model, recipe, seed, device, world):
@@ -160,7 +205,8 @@ def run_train(
     device: str = None, # 'cpu', 'cuda', …; None: a GPU if there is one
     threads: int = None, # threads of the CPU; None: see RECIPES
     out: str = 'mnist_sgd_out', # folder for the model and the picture
-    data: str = None, # folder of another data set, see `load_rows`; None: MNIST
+    data: str = None, # another data set, see `load_rows`; None: MNIST
+    split: str = None, # which of several sets in it
     checkpoint: str = None, # file that keeps all that the run needs to go on; None: none
     every: int = 0, # write it after so many batches too; 0: after each epoch
     resume: bool = False, # go on from `checkpoint`, if it is there?
@@ -168,10 +214,10 @@ def run_train(
     "Train a model on the training images, test it once, save it and a picture of what it learned."
     recipe = {**RECIPES[model], **{k: v for k, v in dict(epochs=epochs, lr=lr, bs=bs).items() if v is not None}}
     with _one_voice() as (rank, world):
-        out, cbs = _writable(out), _keeper(checkpoint, every, resume, model, recipe)
+        out, cbs = _writable(out), _keeper(checkpoint, every, resume, {'model': model, **recipe})
         device = _machine(device, threads, recipe['threads'])
-        (x, y), test = _images(data, rank, device)
+        (x, y), test, facts = _images(data, split, rank, device)
         _announce(model, recipe, seed, device, world)
-        learn = _fit(model, recipe, x, y, seed, (rank, world), device, cbs)
+        learn = _fit(model, recipe, x, y, seed, (rank, world), device, cbs, facts)
         epochs = f'{recipe["epochs"]} epoch{"s"[:recipe["epochs"] > 1]}'
-        return 0 if rank else _finish(learn, f'{model} after {epochs}', *test, model, out)
+        return 0 if rank else _finish(learn, f'{model} after {epochs}', *test, model, out, facts)

@@ -65,7 +65,6 @@ def _open_part(file):
             with contextlib.suppress(OSError): fcntl.flock(f, fcntl.LOCK_EX)
         if part.exists(): break
         f.close()
-    if old: os.chmod(part, mode)
     return f, part
 
 # %% ../nbs/tools/files.ipynb #404ac96c
@@ -74,14 +73,14 @@ def write_whole(
     content: bytes|str, # all of it; text is written as UTF-8
 ) -> Path: # path written
     "Write a file so that after any accident the old or the new one is there, whole; its mode is kept."
-    content = content.encode() if isinstance(content, str) else content
     try:
         file = check_target(file)
         sweep_parts(file.parent)
         f, part = _open_part(file)
         try:
             with f:
-                f.write(content)
+                if file.exists(): os.chmod(part, stat.S_IMODE(file.stat().st_mode))
+                f.write(content.encode() if isinstance(content, str) else content)
                 f.flush()
                 os.fsync(f.fileno())
                 if not fcntl: f.close()            # Windows renames no open file

@@ -33,6 +33,12 @@ def _check_targs(preds, targs):
         raise ValueError(f'labels run from {int(targs.min())} to {int(targs.max())}, preds has {preds.shape[1]} columns: '
                          'wanted labels from 0 to one less than the columns')
 
+def _check_answers(preds, targs):
+    "Refuse such labels, and rows that hold no numbers: no answer of theirs is right."
+    _check_targs(preds, targs)
+    bad = int((~torch.isfinite(preds)).any(1).sum())
+    if bad: raise ValueError(f'{bad} of {len(preds)} rows of preds hold NaN or infinity, wanted 0: smaller steps?')
+
 def cross_entropy(
     preds: torch.Tensor, # logits, float (n, n_classes)
     targs: torch.Tensor, # int64 (n,), 0 to n_classes - 1
@@ -46,8 +52,8 @@ def accuracy(
     preds: torch.Tensor, # logits or probabilities, float (n, n_classes)
     targs: torch.Tensor, # int64 (n,)
 ) -> torch.Tensor: # scalar in [0,1], share of rows whose largest entry is at the label
-    "Measure how often the largest prediction is the right one; raises `ValueError` if labels do not fit."
-    _check_targs(preds, targs)
+    "Measure how often the largest prediction is the right one; raises `ValueError` if labels do not fit, or for NaN."
+    _check_answers(preds, targs)
     return (preds.argmax(1) == targs).float().mean()
 
 # %% ../nbs/06_full_mnist.ipynb #99dc6151
@@ -55,8 +61,8 @@ def confusion_matrix(
     preds: torch.Tensor, # logits or probabilities, float (n, n_classes)
     targs: torch.Tensor, # int64 (n,)
 ) -> torch.Tensor: # int64 (n_classes, n_classes): row the true class, column the predicted one, entries counts
-    "Count how often each class was taken for each; raises `ValueError` if labels do not fit."
-    _check_targs(preds, targs)
+    "Count how often each class was taken for each; raises `ValueError` if labels do not fit, or for NaN."
+    _check_answers(preds, targs)
     n = preds.shape[1]
     return (targs*n + preds.argmax(1)).bincount(minlength=n*n).view(n, n)
 
@@ -68,7 +74,7 @@ def plot_confusion_matrix(
     figsize: tuple = (4.2, 3.6), # inches, for a new figure
 ) -> plt.Axes: # the axes drawn on
     "Draw a confusion matrix: counts in every field, mistakes shaded, the darker the more."
-    n = len(matrix)
+    matrix, n = matrix.cpu(), len(matrix)
     names = range(n) if names is None else names
     ax = ax or plt.subplots(figsize=figsize)[1]
     wrong = matrix.clone().fill_diagonal_(0)
@@ -90,8 +96,8 @@ def top_losses(
     targs: torch.Tensor, # int64 (n,)
     k: int = 10, # how many
 ) -> tuple: # losses float (k,), highest first, and their rows int64 (k,)
-    "Find the rows with the highest cross-entropy; raises `ValueError` if labels do not fit."
-    _check_targs(preds, targs)
+    "Find the rows with the highest cross-entropy; raises `ValueError` if labels do not fit, or for NaN."
+    _check_answers(preds, targs)
     losses, rows = (-log_softmax(preds).gather(1, targs[:, None])[:, 0]).topk(min(k, len(targs)))
     return losses, rows
 

@@ -8,59 +8,33 @@ __all__ = ['LRFind', 'DataLoader', 'DataLoaders', 'SGD', 'Recorder', 'Learner', 
 # %% ../nbs/04_learner.ipynb #004d810f
 import copy
 import math
-import os
 from collections import namedtuple
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
 
-from .data import alt_text, progress
+from .columns import Columns, forever
+from .data import alt_text
+from .guards import as_found, check_count, check_functions, check_number, check_passed, checked_loss, measuring
 from .linear_learner import BasicOptim
-
-# %% ../nbs/04_learner.ipynb #897127e3
-def _column(values):
-    "Make one tensor of a list of tensors or numbers; leave anything else as a tuple."
-    if isinstance(values[0], torch.Tensor):
-        shapes = {tuple(v.shape) for v in values}
-        if len(shapes) > 1: raise ValueError(f'items have shapes {sorted(shapes)[:2]}: one data set wants one shape')
-        return torch.stack(list(values))
-    if isinstance(values[0], (int, float)): return torch.tensor(values)
-    return tuple(values)
-
-def _columns(dataset):
-    "Collate a whole data set: a list of columns, and whether its items are tuples."
-    if len(dataset) == 0: raise ValueError('the data set has 0 items, wanted at least 1')
-    if hasattr(dataset, 'tensors'): return list(dataset.tensors), True   # torch's TensorDataset
-    items = [dataset[i] for i in range(len(dataset))]
-    if not isinstance(items[0], (tuple, list)): return [_column(items)], False
-    lengths = {len(item) for item in items}
-    if len(lengths) > 1: raise ValueError(f'items have {min(lengths)} and {max(lengths)} parts: give each the same')
-    return [_column(column) for column in zip(*items)], True
+from .logbook import Table, draw_losses, draw_search
+from .runner import Runner
 
 # %% ../nbs/04_learner.ipynb #c16fd3b2
-class DataLoader:
+class DataLoader(Columns):
     "Go through a data set in batches, called as fastai's in the book. Items are read once, when the loader is made."
     def __init__(self,
-                 dataset, # sequence of items: (x, y) pairs, tensors, numbers; a list, a range, a TensorDataset
+                 dataset, # items: (x, y) pairs, tensors, arrays, numbers; a list, a range, a data set
                  bs: int = 64, # items in a batch, at least 1
                  shuffle: bool = False, # a new random order in every pass? Wanted for training, not for validation
                  drop_last: bool = False, # leave out a last batch shorter than bs?
                  device: torch.device = None, # where the tensors are kept; None: where they are
                  batch_size: int = None): # another name for bs
-        self.dataset, self.shuffle, self.drop_last = dataset, shuffle, drop_last
-        self.bs = bs if batch_size is None else batch_size
-        if self.bs < 1: raise ValueError(f'bs is {self.bs}, wanted at least 1')
-        self.columns, self.paired = _columns(dataset)
-        self.n = len(self.columns[0])
-        if len(self) == 0: raise ValueError(f'{self.n} items give 0 batches of {self.bs}: a smaller bs, or drop_last=False')
-        self.to(device)
-
-    def to(self, device):
-        "Move the tensors to a device."
-        move = device is not None
-        self.columns = [c.to(device) if move and isinstance(c, torch.Tensor) else c for c in self.columns]
-        self.device = next((c.device for c in self.columns if isinstance(c, torch.Tensor)), torch.device('cpu'))
+        self.shuffle, self.drop_last = shuffle, drop_last
+        self.bs = check_count('bs', bs if batch_size is None else batch_size)
+        super().__init__(dataset)
+        if len(self) == 0: raise ValueError(f'{self.n} items give 0 batches of {self.bs}: take a smaller bs')
+        if device is not None: self.to(device)
 
     def __len__(self): return self.n//self.bs if self.drop_last else -(-self.n//self.bs)
 
@@ -68,20 +42,7 @@ class DataLoader:
         order = torch.randperm(self.n) if self.shuffle else None
         for i in range(len(self)):
             rows = slice(i*self.bs, min((i+1)*self.bs, self.n))
-            yield self._batch(rows if order is None else order[rows])
-
-    def _batch(self, rows):
-        batch = tuple(self._take(column, rows) for column in self.columns)
-        return batch if self.paired else batch[0]
-
-    def _take(self, column, rows):
-        if isinstance(rows, slice): return column[rows]
-        if isinstance(column, torch.Tensor): return column.index_select(0, rows.to(column.device))
-        return tuple(column[i] for i in rows)
-
-    def one_batch(self):
-        "Give the first batch."
-        return next(iter(self))
+            yield self.take(rows if order is None else order[rows])
 
 # %% ../nbs/04_learner.ipynb #5b46c971
 class DataLoaders:
@@ -91,9 +52,8 @@ class DataLoaders:
                  device: torch.device = None): # moves loaders that can be moved; None: leave them
         if len(loaders) < 2: raise ValueError(f'got {len(loaders)} loaders, wanted 2: training and validation')
         self.loaders, self.train, self.valid = loaders, loaders[0], loaders[1]
-        if device is not None:
-            for dl in loaders:
-                if hasattr(dl, 'to'): dl.to(device)
+        for dl in loaders:
+            if device is not None and hasattr(dl, 'to'): dl.to(device)
         self.device = getattr(self.train, 'device', None)
 
     def __getitem__(self, i): return self.loaders[i]
@@ -109,7 +69,7 @@ class SGD(BasicOptim):
                  params, # leaf tensors that ask for gradients
                  lr: float, # learning rate
                  mom: float = 0.): # how much of the past is kept, in [0,1); 0: plain SGD
-        super().__init__(params, lr)
+        super().__init__(params, check_number('lr', lr))
         if not 0 <= mom < 1: raise ValueError(f'mom is {mom}, wanted 0 or more and less than 1')
         self.mom, self.sums = mom, [None]*len(self.params)
 
@@ -163,18 +123,12 @@ class Recorder:
                   with_valid: bool = True, # draw the validation loss too?
                   ax: plt.Axes = None) -> plt.Axes: # axes to draw on; None: a new figure
         "Draw the training loss by batch, and the validation loss by epoch."
-        ax = ax or plt.subplots(figsize=(5, 2.5))[1]
-        ax.plot(range(skip_start, len(self.losses)), [float(v) for v in self.losses[skip_start:]], label='train')
-        if with_valid: ax.plot([i - 1 for i in self.iters], [row[1] for row in self.values], 'o--', label='valid')
-        ax.set(xlabel='batch', ylabel='loss')
-        ax.legend()
-        ends = f'from {float(self.losses[0]):.3f} to {float(self.losses[-1]):.3f}'
-        valid = f'; validation loss ends at {self.values[-1][1]:.3f}' if with_valid and self.values else ''
-        alt_text(f'Training loss over {len(self.losses)} batches, {ends}{valid}', ax.figure)
+        ax, text = draw_losses(self, skip_start, with_valid, ax)
+        alt_text(text, ax.figure)
         return ax
 
 # %% ../nbs/04_learner.ipynb #a3a5f1e4
-class Learner:
+class Learner(Runner):
     "Train a model on `dls` with `opt_func`, measure it, and record both; called as fastai's in the book."
     def __init__(self,
                  dls, # `DataLoaders`, or any object with `train` and `valid`
@@ -185,201 +139,99 @@ class Learner:
                  metrics=None, # one function or a list: maps (preds, yb) to a mean over the batch
                  cbs=(), # callbacks with any of before_fit, before_batch, after_batch, after_epoch, after_fit(learn)
                  verbose: bool = True): # print a line an epoch and show a bar?
-        if not callable(loss_func): raise ValueError(f'loss_func is {loss_func!r}, wanted a function of (preds, yb)')
-        self.dls, self.model, self.loss_func, self.opt_func, self.lr = dls, model, loss_func, opt_func, lr
-        self.metrics = [metrics] if callable(metrics) else list(metrics or [])
+        self.dls, self.model, self.loss_func, self.opt_func = dls, model, loss_func, opt_func
+        self.lr, self.metrics = check_number('lr', lr), check_functions(loss_func, metrics)
         self.cbs, self.verbose, self.opt, self.recorder = list(cbs), verbose, None, Recorder()
 
     def fit(self,
             epochs: int, # number of passes over the training data
             lr: float = None): # learning rate; None: the Learner's own
         "Train for some epochs; a later call goes on with the same weights and optimizer."
+        check_count('epochs', epochs, 0)
         self._prepare(lr)
-        with _Table(self, epochs) as table:
-            for self.epoch in range(epochs):
-                self._train(table)
-                self.recorder.after_epoch(self.validate())
-                table.row(self.epoch, self.recorder.values[-1])
-                self._call('after_epoch')
-        self._call('after_fit')
+        try:
+            with Table(self, epochs) as table:
+                for self.epoch in range(self.start, epochs):
+                    self._train(table)
+                    self.model.eval()
+                    self._measure()
+                    table.row(self.epoch, self.recorder.values[-1])
+                    self._call('after_epoch')
+            self._call('after_fit')
+        finally: self._tidy()
 
-    def _train(self, table):
-        self.model.train()
-        for self.xb, self.yb in self.dls.train:
-            self._call('before_batch')
-            self.preds = self.model(self.xb)
-            self.loss = self.loss_func(self.preds, self.yb)
-            self.loss.backward()
-            self.opt.step()
-            self.opt.zero_grad()
-            self.recorder.after_batch(self.loss.detach(), self.current_lr)
-            table.step()
-            self._call('after_batch')
+# %% ../nbs/04_learner.ipynb #04a00004
+def _train(self, table):
+    "Train for one pass over the training data."
+    self.model.train()
+    seen = len(self.recorder.lrs)
+    for xb, yb in self.dls.train:
+        self._step(xb, yb)
+        table.step()
+    check_passed(len(self.recorder.lrs) - seen, seen and self.epoch == self.start)
 
-    def _call(self, event):
-        for cb in self.cbs: getattr(cb, event, lambda learn: None)(self)
+def _step(self, xb, yb):
+    "Train on one batch: predict, measure, differentiate, step, forget the gradients."
+    self.xb, self.yb = xb, yb
+    self._call('before_batch')
+    self.preds = self.model(self.xb)
+    self.loss = checked_loss(self.loss_func, self.preds, self.yb)
+    self.loss.backward()
+    self.opt.step()
+    self.opt.zero_grad()
+    self.recorder.after_batch(self.loss.detach(), self.current_lr)
+    self._call('after_batch')
 
-    def _prepare(self, lr):
-        "Put the model where the data are, make the optimizer, set its learning rate, start the record."
-        if getattr(self.dls, 'device', None) is not None: self.model.to(self.dls.device)
-        self.opt = self.opt or self.opt_func(self.model.parameters(), lr=self.lr)
-        self.set_lr(self.lr if lr is None else lr)
-        self.recorder.start(['train_loss', 'valid_loss'] + [getattr(m, '__name__', 'metric') for m in self.metrics])
-        _check_shapes(self.model, self.loss_func, self.dls.train)
-        self._call('before_fit')
-
-    def set_lr(self, lr):
-        "Set the learning rate of the optimizer, ours or torch's."
-        self.current_lr = lr
-        for group in getattr(self.opt, 'param_groups', [vars(self.opt)]): group['lr'] = lr
-
-    def validate(self,
-                 dl=None) -> list: # loader to measure on; None: the validation loader # loss and metrics, floats
-        "Measure the loss and each metric, every item counted once."
-        dl = self.dls.valid if dl is None else dl
-        totals, n = [0.]*(1 + len(self.metrics)), 0
-        self.model.eval()
-        with torch.inference_mode():
-            for xb, yb in dl:
-                preds = self.model(xb)
-                totals = [t + f(preds, yb)*len(xb) for t, f in zip(totals, [self.loss_func, *self.metrics])]
-                n += len(xb)
-        if n == 0: raise ValueError('the loader gave 0 batches, wanted at least 1')
-        return [float(t/n) for t in totals]
+Learner._train, Learner._step = _train, _step
 
 # %% ../nbs/04_learner.ipynb #d033300f
-class _Table:
-    "The bar and the line an epoch that `fit` shows."
-    def __init__(self, learn, epochs):
-        self.learn = learn
-        self.bar = progress(range(epochs*len(learn.dls.train)), 'fit') if learn.verbose else None
-        self.write(['epoch', *learn.recorder.metric_names])
+def _validate(self,
+              dl=None) -> list: # loader to measure on; None: the validation loader # loss and metrics, floats
+    "Measure the loss and each metric, every item counted once."
+    totals, n = [0.]*(1 + len(self.metrics)), 0
+    with measuring(self.model):
+        for xb, yb in self.dls.valid if dl is None else dl:
+            preds = self.model(xb)
+            totals = [t + f(preds, yb)*len(xb) for t, f in zip(totals, [self.loss_func, *self.metrics])]
+            n += len(xb)
+    if n == 0: raise ValueError('the loader gave 0 batches, wanted at least 1')
+    return [float(t/n) for t in totals]
 
-    def __enter__(self): return self
-    def __exit__(self, *error):
-        if self.bar is not None: self.bar.close()
-
-    def step(self):
-        if self.bar is not None: self.bar.update()
-
-    def write(self, cells):
-        if self.bar is not None: self.bar.write(' '.join(f'{c:<14}' for c in cells).rstrip())
-
-    def row(self, epoch, values): self.write([str(epoch), *[f'{v:.6f}' for v in values]])
-
-def _check_shapes(model, loss_func, dl):
-    "Refuse targets with fractions whose shape is not that of the predictions, and a loss that is not one number."
-    xb, yb = next(iter(dl))
-    mode, rng = model.training, torch.get_rng_state()
-    model.eval()
-    with torch.no_grad(): preds = model(xb)
-    if yb.is_floating_point() and preds.shape != yb.shape:
-        raise ValueError(f'preds has shape {tuple(preds.shape)}, the targets {tuple(yb.shape)}: make them the same, or '
-                         'each prediction is compared with every target')
-    with torch.no_grad(): loss = loss_func(preds, yb)
-    if loss.numel() != 1: raise ValueError(f'loss_func gave shape {tuple(loss.shape)}, wanted one number: take the mean')
-    model.train(mode)
-    torch.set_rng_state(rng)
-
-# %% ../nbs/04_learner.ipynb #ee00fd52
-def _predict(self,
-             imgs: torch.Tensor, # inputs as the model takes them, (n,…)
-             bs: int = 1000, # how many at once
-             ) -> torch.Tensor: # raw predictions, (n,…), on the CPU
-    "Run the model on many inputs without training it."
-    device, mode = next(self.model.parameters()).device, self.model.training
-    self.model.eval()
-    with torch.no_grad(): preds = torch.cat([self.model(xb.to(device)).cpu() for xb in imgs.split(bs)])
-    self.model.train(mode)
-    return preds
-
-Learner.predict = _predict
+Learner.validate = _validate
 
 # %% ../nbs/04_learner.ipynb #8b9a6ff7
 LRFind = namedtuple('LRFind', 'suggestion lrs losses')
 
+def _rising(probe, start_lr, end_lr, num_it):
+    "Take `num_it` steps at rising rates; stop when the loss is four times its best or no number."
+    lrs, losses, times = [], [], check_number('end_lr', end_lr, 1e-30)/check_number('start_lr', start_lr, 1e-30)
+    for i, (xb, yb) in zip(range(num_it), forever(probe.dls.train)):
+        probe.set_lr(start_lr*times**(i/max(num_it - 1, 1)))
+        probe._step(xb, yb)
+        smooth = float(probe.recorder.losses[-1])
+        if not math.isfinite(smooth) or (losses and smooth > 4*min(losses)): break
+        lrs.append(probe.current_lr); losses.append(smooth)
+    return lrs, losses
+
+# %% ../nbs/04_learner.ipynb #04a00006
 def _lr_find(self,
-             start_lr: float = 1e-5, # first learning rate
+             start_lr: float = 1e-5, # first learning rate, above 0
              end_lr: float = 10., # last one, unless the loss explodes before
              num_it: int = 100, # batches to try
              show_plot: bool = True, # draw loss against learning rate?
              ) -> LRFind: # suggestion, learning rates tried, running average of the losses
     "Try rising learning rates on a copy of the model and suggest one; nothing of the Learner is changed."
-    with torch.random.fork_rng():
+    with as_found(self.dls.train):
         probe = Learner(self.dls, copy.deepcopy(self.model), self.loss_func, self.opt_func, verbose=False)
         probe._prepare(start_lr)
-        lrs, losses = _rising(probe, start_lr, end_lr, num_it)
+        probe.model.train()
+        lrs, losses = _rising(probe, start_lr, end_lr, check_count('num_it', num_it))
     if not losses: raise ValueError(f'0 of {num_it} steps gave a finite loss: look at the model and the data first')
     found = LRFind(lrs[losses.index(min(losses))]/10, lrs, losses)
-    if show_plot: _plot_lr_find(found)
+    if show_plot: alt_text(*draw_search(found))
     return found
 
-def _rising(probe, start_lr, end_lr, num_it):
-    "Take `num_it` steps at rising rates; stop when the loss is four times its best or no number."
-    lrs, losses, batches = [], [], iter(())
-    for i in range(num_it):
-        try: xb, yb = next(batches)
-        except StopIteration: batches = iter(probe.dls.train); xb, yb = next(batches)
-        lr = start_lr*(end_lr/start_lr)**(i/max(num_it - 1, 1))
-        probe.set_lr(lr)
-        loss = probe.loss_func(probe.model(xb), yb)
-        loss.backward()
-        probe.opt.step(); probe.opt.zero_grad()
-        probe.recorder.after_batch(loss.detach(), lr)
-        smooth = float(probe.recorder.losses[-1])
-        if not math.isfinite(smooth) or (losses and smooth > 4*min(losses)): break
-        lrs.append(lr); losses.append(smooth)
-    return lrs, losses
-
-def _plot_lr_find(found):
-    ax = plt.subplots(figsize=(4.5, 2.4))[1]
-    ax.semilogx(found.lrs, found.losses)
-    ax.axvline(found.suggestion, color='grey', ls='--', label=f'suggestion {found.suggestion:.2g}')
-    ax.set(xlabel='learning rate', ylabel='loss')
-    ax.legend()
-    alt_text(f'Loss against learning rate from {found.lrs[0]:.0e} to {found.lrs[-1]:.2g}, lowest at '
-             f'{found.suggestion*10:.2g}; the suggestion is {found.suggestion:.2g}', ax.figure)
-
 Learner.lr_find = _lr_find
-
-# %% ../nbs/04_learner.ipynb #916d4a67
-def _save(self,
-          file: str|Path, # path; '.safetensors' is added where it is missing
-          metadata: dict = None, # names and values, kept in the file as texts
-          ) -> Path: # path written
-    "Save the model's weights; an older file is replaced in one stroke or not at all."
-    from safetensors.torch import save
-    file = Path(file)
-    if file.suffix != '.safetensors': file = file.with_name(file.name + '.safetensors')
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f'.{file.name}.{os.getpid()}.part')
-    try:
-        state = {k: v.detach().cpu().clone().contiguous() for k, v in self.model.state_dict().items()}
-        part.write_bytes(save(state, {k: str(v) for k, v in (metadata or {}).items()}))
-        os.replace(part, file)
-    except OSError as e: raise OSError(f'cannot write {file} ({e}): the old file, if any, is as it was') from e
-    finally: part.unlink(missing_ok=True)
-    return file
-
-def _load(self,
-          file: str|Path, # path; '.safetensors' is added where it is missing
-          ) -> Learner: # this Learner, with the weights of the file
-    "Load weights saved by `save`; raises `ValueError`, and changes nothing, if they do not fit this model."
-    from safetensors.torch import load_file
-    file = Path(file)
-    if file.suffix != '.safetensors': file = file.with_name(file.name + '.safetensors')
-    if not file.is_file(): raise FileNotFoundError(f'there is no {file}: give the path that `save` returned')
-    try: state = load_file(file)
-    except Exception as e: raise ValueError(f'{file} is no safetensors file ({e}): save the model again') from None
-    have, want = [{k: tuple(v.shape) for k, v in d.items()} for d in (state, self.model.state_dict())]
-    for k in sorted({*have, *want}):
-        if have.get(k) != want.get(k):
-            raise ValueError(f'{file} has {k} of shape {have.get(k)}, this model {want.get(k)}: build the model that '
-                             'was saved')
-    self.model.load_state_dict(state)
-    return self
-
-Learner.save, Learner.load = _save, _load
 
 # %% ../nbs/04_learner.ipynb #7d2fdbfa
 class OneCycle:
@@ -390,13 +242,14 @@ class OneCycle:
                  pct_start: float = .25, # share of the run in which it rises
                  div: float = 25., # it starts at lr_max/div
                  div_final: float = 1e5): # and ends near lr_max/div_final
-        self.lr_max, self.steps, self.pct_start, self.i = lr_max, steps, pct_start, 0
-        self.low, self.last = lr_max/div, lr_max/div_final
+        self.lr_max, self.pct_start = check_number('lr_max', lr_max), check_number('pct_start', pct_start, most=1)
+        self.low, self.last = lr_max/check_number('div', div, 1e-9), lr_max/check_number('div_final', div_final, 1e-9)
+        self.steps, self.i = check_count('steps', steps, 0), 0
 
     def lr_at(self, pct):
         "Give the learning rate after a share `pct` of the run, 0 to 1."
         def cosine(a, b, pos): return a + (b - a)*(1 - math.cos(math.pi*pos))/2
-        if pct < self.pct_start: return cosine(self.low, self.lr_max, pct/self.pct_start)
+        if pct < self.pct_start or self.pct_start == 1: return cosine(self.low, self.lr_max, pct/self.pct_start)
         return cosine(self.lr_max, self.last, (pct - self.pct_start)/(1 - self.pct_start))
 
     def before_batch(self, learn):
@@ -408,9 +261,11 @@ def _fit_one_cycle(self,
                    lr_max: float = None, # highest learning rate; None: the Learner's own
                    pct_start: float = .25): # share of the run in which the rate rises
     "Train with a learning rate that rises, then falls to almost nothing."
-    cycle = OneCycle(self.lr if lr_max is None else lr_max, epochs*len(self.dls.train), pct_start)
-    self.cbs.append(cycle)
-    try: self.fit(epochs, cycle.low)
-    finally: self.cbs.remove(cycle)
+    steps = check_count('epochs', epochs, 0)*len(self.dls.train)
+    cycle = OneCycle(self.lr if lr_max is None else lr_max, steps, pct_start)
+    try:
+        self.cbs.append(cycle)
+        self.fit(epochs, cycle.low)
+    finally: self.cbs[:] = [cb for cb in self.cbs if cb is not cycle]
 
 Learner.fit_one_cycle = _fit_one_cycle

@@ -20,7 +20,7 @@ def init_params(
 # %% ../nbs/03_linear_learner.ipynb #c6d8aa32
 def sigmoid(
     x: torch.Tensor, # numbers of any size, any shape, float32 or float64
-) -> torch.Tensor: # the same shape, each in (0,1)
+) -> torch.Tensor: # the same shape, each in [0,1]: far out float32 rounds to 0 or 1
     "Squeeze numbers between 0 and 1: 1/(1 + e^-x), the logistic function (Verhulst, 1838)."
     return 1/(1 + torch.exp(-x.clamp_min(-80)))
 
@@ -58,9 +58,13 @@ def batch_accuracy(
     preds: torch.Tensor, # raw output of the model, float (n,1); above 0 (sigmoid above one half) says "three"
     targs: torch.Tensor, # 1 or 0, the shape of preds
 ) -> torch.Tensor: # scalar in [0,1], the share of right answers
-    "Measure how often predictions are right; raises `ValueError` if shapes differ or a label is not 0 or 1."
+    "Measure how often predictions are right; raises `ValueError` if they do not fit the labels, or are no numbers."
     _check(preds, targs)
-    return torch.where(targs == 1, preds > 0, preds <= 0).float().mean()   # no number (nan) is a wrong answer
+    right = torch.where(targs == 1, preds > 0, preds <= 0).float().mean()
+    if not torch.isfinite(preds).all():
+        raise ValueError(f'{int((~torch.isfinite(preds)).sum())} of {preds.numel()} preds are NaN or infinite, wanted '
+                         '0: no such answer is right; a smaller learning rate may help')
+    return right
 
 # %% ../nbs/03_linear_learner.ipynb #f4d4a527
 def validate_epoch(

@@ -12,7 +12,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from .learner import Learner, _Table
+from .guards import measuring
+from .learner import Learner
 
 # %% ../nbs/10_scaling.ipynb #5a000013
 class HandNet:
@@ -23,6 +24,9 @@ class HandNet:
         self.params, self.bs = [p.detach() for p in model.parameters()], bs
         if len(self.params) != 4 or self.params[0].ndim != 2:
             raise ValueError(f'the model has {len(self.params)} parameters, wanted the 4 of `simple_net`')
+        kinds = [type(m).__name__ for m in model.children()]
+        if kinds != ['Linear', 'ReLU', 'Linear']:
+            raise ValueError(f'the model is {", ".join(kinds)}, wanted Linear, ReLU, Linear: the gradients are those of `simple_net`')
         (self.nh, self.n_in), n_out = self.params[0].shape, len(self.params[2])
         def buffer(width): return self.params[0].new_empty(bs, width)
         self.xb, self.h, self.dh, self.z, self.dz = map(buffer, (self.n_in, self.nh, self.nh, n_out, n_out))
@@ -83,18 +87,9 @@ class ShardLearner(Learner):
         if not len(targs): return preds.sum()*0      # no row for this rank: a gradient of zeros, so that it takes part
         return self.batch_loss(preds, targs)*(len(targs)*self.world/self.dls.train.total)
 
-    def fit(self, epochs, lr=None):
-        "Train up to `epochs`, from the start or from where a checkpoint left off."
-        self._prepare(lr)
-        with _Table(self, epochs) as table:
-            for self.epoch in range(self.start, epochs):
-                self._train(table)
-                loss, *measured = self.validate()
-                self.recorder.after_epoch([loss, *measured])
-                self.recorder.values[-1][0] = float(_sum(self.recorder.losses[-1].clone().cpu())/self.world)
-                table.row(self.epoch, self.recorder.values[-1])
-                self._call('after_epoch')
-        self._call('after_fit')
+    def _measure(self):
+        super()._measure()
+        self.recorder.values[-1][0] = float(_sum(self.recorder.losses[-1].clone().cpu())/self.world)
 
 # %% ../nbs/10_scaling.ipynb #8b00001a
 def _train_shared(self, table):
@@ -107,13 +102,13 @@ def _validate(self,
               dl=None) -> list: # a `ShardLoader`; None: the validation loader # loss and metrics, floats
     "Measure loss and metrics: each rank its rows, then one sum over all; every row counts once."
     funcs, sums = [self.batch_loss, *self.metrics], torch.zeros(2 + len(self.metrics), dtype=torch.float64)
-    self.model.eval()
-    with torch.inference_mode():
+    with measuring(self.model):
         for xb, yb in self.dls.valid if dl is None else dl:
             if not len(yb): continue
             preds = self.model(xb)
             sums += len(yb)*torch.tensor([*[float(f(preds, yb)) for f in funcs], 1], dtype=torch.float64)
     sums = _sum(sums)
+    if not sums[-1]: raise ValueError('the loader gave 0 rows, wanted at least 1')
     return (sums[:-1]/sums[-1]).tolist()
 
 ShardLearner._train, ShardLearner.validate = _train_shared, _validate

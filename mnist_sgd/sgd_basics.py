@@ -23,17 +23,17 @@ def plot_steps(
     if highlight not in (None, *_STEPS):
         raise ValueError(f'no box is called {highlight!r}: choose one of {", ".join(_STEPS)}')
     fig, ax = plt.subplots(figsize=figsize)
-    for x, name in enumerate(_STEPS):
-        ax.text(x, 1, name, ha='center', va='center', fontsize=9,
-                bbox=dict(boxstyle='round', facecolor='white', lw=3 if name == highlight else 1))
-        if x: ax.annotate('', (x, 1), (x - 1, 1), arrowprops=dict(arrowstyle='->', shrinkA=24,
-                                                                  shrinkB=24))
-    ax.annotate('', (1, 1), (4, 1), arrowprops=dict(arrowstyle='->', shrinkA=17, shrinkB=17,
-                                                    connectionstyle='arc3,rad=-0.35'))
-    ax.text(2.5, 0.28, 'repeat', ha='center', va='center', fontsize=9)
     ax.set(xlim=(-.4, 5.4), ylim=(0, 1.4)); ax.axis('off')
+    box = {x: ax.text(x, 1, name, ha='center', va='center', fontsize=9, bbox=dict(
+        boxstyle='round', facecolor='white', lw=3 if name == highlight else 1)) for x, name in enumerate(_STEPS)}
+    fig.canvas.draw()                                    # now each box has its size
+    for a, b, bend in [(x - 1, x, 0) for x in range(1, 6)] + [(4, 1, -.35)]:
+        ax.annotate('', (b, 1), (a, 1), arrowprops=dict(
+            arrowstyle='->', patchA=box[a].get_bbox_patch(), patchB=box[b].get_bbox_patch(),
+            shrinkA=0, shrinkB=0, connectionstyle=f'arc3,rad={bend}'))
+    ax.text(2.5, 0.28, 'repeat', ha='center', va='center', fontsize=9)
     alt_text(alt or f'Boxes joined by arrows: {", ".join(_STEPS)}; a second arrow, marked repeat, '
-             'leads from step back to predict.')
+             'leads from step back to predict' + (f'; {highlight} has a heavy frame' if highlight else ''))
 
 # %% ../nbs/02_sgd_basics.ipynb #e69c36ee
 def plot_function(
@@ -62,7 +62,7 @@ def numerical_gradient(
     x: torch.Tensor,  # where to take the gradient, float (float64 recommended), any shape
     eps: float = None,  # step to either side, > 0; None: cube root of the dtype's precision, times |x| above 1
 ) -> torch.Tensor:  # slope for each element, dtype and shape of x
-    "Estimate the gradient of f at x by central differences (f(x+eps) - f(x-eps)) / (2 eps); holds n² numbers."
+    "Estimate the gradient of f at x by central differences over the distance really walked; holds n² numbers."
     if not x.is_floating_point():
         raise ValueError(f'x is {x.dtype} and cannot be moved by a small step: use x.double()')
     if eps is not None and not eps > 0: raise ValueError(f'eps is {eps}: it has to be greater than 0')
@@ -72,7 +72,10 @@ def numerical_gradient(
     if (x.flatten() + size == x.flatten()).any():
         raise ValueError(f'a step of {eps} is lost beside x of {x.abs().max():.3g} in {x.dtype}: take a larger eps')
     steps = torch.diag(size).view(n, *x.shape)
-    slopes = [(f(x + s) - f(x - s)).item() / (2 * h.item()) for s, h in zip(steps, size)]
+    slopes = []
+    for k, s in enumerate(steps):
+        up, down = x + s, x - s
+        slopes.append((f(up) - f(down)).item() / (up.flatten()[k].item() - down.flatten()[k].item()))
     return torch.tensor(slopes, dtype=x.dtype, device=x.device).view(x.shape)
 
 # %% ../nbs/02_sgd_basics.ipynb #9d107407

@@ -29,6 +29,11 @@ def run(*words, cwd, **kwargs):
                           stdin=subprocess.DEVNULL, **kwargs)
 
 
+def signals_as_usual():
+    "In a child before it starts: a shell's background command hands down SIGINT ignored, nohup SIGHUP."
+    for name in 'SIGINT', 'SIGHUP', 'SIGTERM': signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
 def inside(*words):
     "Run the command in this process; return its exit code."
     try: return main([str(w) for w in words])
@@ -110,33 +115,33 @@ def test_same_seed_same_bits(tmp_path):
     assert said[0].splitlines()[:-1] == said[1].splitlines()[:-1] and 'test accuracy 0.9' in said[0]
 
 
-@pytest.mark.parametrize('sign, code', [('SIGINT', 130), ('SIGKILL', -9)])
+@pytest.mark.parametrize('sign, code', [('SIGINT', 130), ('SIGTERM', 143), ('SIGHUP', 129), ('SIGKILL', -9)])
 def test_a_stopped_run_keeps_the_old_model(trained, tmp_path, sign, code):
-    if not hasattr(signal, sign): pytest.skip(f'no {sign} here')
+    if not hasattr(signal, sign) or os.name == 'nt': pytest.skip(f'no {sign} here')
     shutil.copytree(trained[0]/'mnist_sgd_out', tmp_path/'out')
     old = (tmp_path/'out'/MODEL).read_bytes()
     process = subprocess.Popen([*COMMAND, 'train', '--epochs', '500', '--out', 'out'], cwd=tmp_path, env=ENV, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=signals_as_usual)
     for line in process.stdout:
         if line.startswith('    1 '): break
     process.send_signal(getattr(signal, sign))
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code
-    assert stderr == ('mnist_sgd: stopped\n' if sign == 'SIGINT' else '')
+    assert stderr == ('' if sign == 'SIGKILL' else 'mnist_sgd: stopped\n')
     assert (tmp_path/'out'/MODEL).read_bytes() == old
     assert sorted(f.name for f in (tmp_path/'out').iterdir()) == [MODEL, PICTURE]
 
 
-@pytest.mark.parametrize('place', ['safetensors.torch.save', 'PIL.Image.Image.save', 'mnist_sgd.learner.os.replace'])
-def test_a_disk_that_fills_up_keeps_the_old_model(tmp_path, monkeypatch, capsys, place):
-    (tmp_path/MODEL).write_bytes(b'old')
-    (tmp_path/PICTURE).write_bytes(b'old picture')
+@pytest.mark.parametrize('place', ['safetensors.torch.save', 'mnist_sgd.files.os.fsync', 'mnist_sgd.files.os.replace'])
+def test_a_disk_that_fills_up_keeps_the_old_model(trained, tmp_path, monkeypatch, capsys, place):
+    for name in MODEL, PICTURE: shutil.copy(trained[0]/'mnist_sgd_out'/name, tmp_path)
+    old = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
     def full(*args, **kwargs): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     monkeypatch.setattr(place, full)
     monkeypatch.setenv('TQDM_DISABLE', '1')
     assert inside('train', '--model', 'linear', '--epochs', 1, '--bs', 2000, '--out', tmp_path) == 2
     assert re.fullmatch(r'mnist_sgd: cannot write in .*No space left.*as it was\n', capsys.readouterr().err)
-    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == {MODEL: b'old', PICTURE: b'old picture'}
+    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == old
 
 
 def test_a_limit_on_writing_is_found_before_training(tmp_path):
@@ -215,12 +220,15 @@ def test_reader_that_goes_away(trained, drawings):
     ('train --model resnet', "'resnet'"), ('train --threads 0', "'0'"), ('train --device abacus', "'abacus'"),
     ('train --nope', '--nope'), ('train --out file', 'cannot write in file'), ('train --out file/deep', 'cannot write'),
     ('train --out taken', 'is a folder where a file is to go'), ('predict', 'FILE'), ('predict x.png', 'mnist_sgd train'),
-    ('predict x.png --model-file file', 'file is no safetensors file'), ('data --offline absent', 'absent is no folder')],
+    ('predict x.png --model-file file', 'file is no safetensors file'), ('data --offline absent', 'absent is no folder'),
+    ('data --offline=', "'' is an empty name"), ('train --out=', 'empty name'), ('train --checkpoint folder', 'is a folder'),
+    ('train --checkpoint no/such', 'there is no folder no'), ('train --data=', 'empty name'), ('demo --export=', 'empty name')],
     ids=lambda value: value if ' ' in value else None)
 def test_a_mistake_gets_one_line(tmp_path, monkeypatch, capsys, words, part):
     monkeypatch.chdir(tmp_path)
     (tmp_path/'file').write_text('not a model')
     (tmp_path/'taken'/MODEL).mkdir(parents=True)
+    (tmp_path/'folder').mkdir()
     assert inside(*words.split()) == 2
     out, err = capsys.readouterr()
     assert out == '' and err.startswith('mnist_sgd: ') and err.count('\n') == 1 and part in err

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from browser import chromium, skip
 from mnist_sgd.data import load_mnist
 from mnist_sgd.demo import page_model, page_server, write_page
-from mnist_sgd.full_mnist import as_mnist, cross_entropy, simple_cnn
+from mnist_sgd.cnn import simple_cnn
+from mnist_sgd.full_mnist import cross_entropy
 from mnist_sgd.learner import SGD, DataLoader, DataLoaders, Learner
+from mnist_sgd.own_digit import as_mnist
 from mnist_sgd.simple_net import simple_net
 
 SIDE = 560                                     # pixels of the sheet, as page.js counts them
@@ -146,6 +148,15 @@ def sheets(digits, n=60):
     bar = np.full((90, 60), 255, np.uint8)
     bar[20:71, 28:33] = 7
     yield bar
+    for i, img in enumerate(digits[0][:12].view(-1, 28, 28)):              # ruled, framed, thin, in the shadow
+        big = Image.fromarray((img*255).byte().numpy()).resize((120, 120), Image.BICUBIC).filter(ImageFilter.MinFilter(5))
+        sheet = Image.new('L', (240, 220), 240)
+        sheet.paste(20, (60, 40), big)
+        pen = ImageDraw.Draw(sheet)
+        if i%3 == 0: pen.line((0, 185, 240, 190), 60, 3)
+        if i%3 == 1: pen.rectangle((40, 20, 200, 180), outline=40, width=4)
+        shadow = np.where(np.arange(240) > 150, .6, 1.) if i%2 else 1
+        yield (np.asarray(sheet)*shadow).astype(np.uint8)
 
 
 def test_preprocessing_is_as_mnists_twin(opened, digits):
@@ -157,7 +168,7 @@ def test_preprocessing_is_as_mnists_twin(opened, digits):
     assert worst < 1e-6
 
 
-@pytest.mark.parametrize('kind', ['grey', 'colour', 'clear', 'large', 'turned jpeg'])
+@pytest.mark.parametrize('kind', ['grey', 'colour', 'clear', 'clear rim', 'large', 'turned jpeg'])
 def test_a_loaded_picture_is_read_as_predict_reads_it(opened, digits, tmp_path, kind):
     img = digits[0][0].view(28, 28)
     side = 1300 if kind == 'large' else 140
@@ -167,6 +178,10 @@ def test_a_loaded_picture_is_read_as_predict_reads_it(opened, digits, tmp_path, 
     file, options, most = tmp_path/'digit.png', {}, 1e-6
     if kind == 'grey': sheet = sheet.convert('L')
     if kind == 'clear': sheet, most = Image.merge('LA', (Image.new('L', ink.size, 40), ink)), .02
+    if kind == 'clear rim':
+        alpha, most = Image.new('L', sheet.size, 128), .02
+        alpha.paste(255, (1, 1, sheet.width - 1, sheet.height - 1))
+        sheet.putalpha(alpha)
     if kind == 'turned jpeg':
         exif = Image.Exif()
         exif[274] = 6

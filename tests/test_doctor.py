@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader as TorchLoader, TensorDataset
 
+import doctor_strangers
 import doctor_variants
 from doctor_variants import VARIANTS, digits, loaders, ten, two, open_mnist_loss, with_dropout
 from mnist_sgd import doctor
@@ -146,10 +147,22 @@ def assert_reading_is_true(kw, valid, good):
     assert abs(float(told) - good) < 1e-3
 
 
-def test_each_fault_has_two_variants():
-    names = [name for name, _ in VARIANTS]
+def test_each_fault_has_its_variants():
+    names, others = [name for name, _ in VARIANTS], {name for name, _ in doctor_strangers.VARIANTS}
     faults = set(FAULTS) - {'raises', 'wrong-kind', 'empty-loader', 'one-pass-loader'}
-    assert len(faults) == 20 and all(names.count(name) >= 2 for name in faults) and set(names) == faults
+    assert len(set(names)) == 20 and all(names.count(name) >= 2 for name in names)
+    assert set(names) | others == faults, (set(names) | others) ^ faults
+
+
+@pytest.mark.parametrize('name, variant', doctor_strangers.VARIANTS,
+                         ids=[f.__name__ for _, f in doctor_strangers.VARIANTS])
+def test_stranger_is_named_and_its_mended_twin_is_not(d, name, variant):
+    torch.manual_seed(0)
+    report = diagnose(**variant(d, True))
+    torch.manual_seed(0)
+    after = diagnose(**variant(d, False))
+    assert name in report.names, report
+    assert not after.errors and name not in after.names, after
 
 
 # healthy set-ups
@@ -484,7 +497,7 @@ def test_training_goes_on_as_if_nothing_had_been(d):
 
 def test_untouched_even_if_a_detector_crashes(d, monkeypatch):
     def crash(case): case.start(); case.model[0].weight.data.zero_(); raise KeyboardInterrupt
-    monkeypatch.setattr(doctor, 'DETECTORS', [('raises', [], [], crash)])
+    monkeypatch.setattr(doctor, 'DETECTORS', [('raises', [], crash)])
     kw = ten(d)
     before = picture(*kw.values())
     with pytest.raises(KeyboardInterrupt): diagnose(**kw)

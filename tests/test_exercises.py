@@ -1,5 +1,5 @@
 """The graders of the exercises: every one is tried on stubs, on wrong answers, on code that breaks, and on right answers."""
-import importlib.util, json, re, shutil, socket, subprocess, sys, threading
+import ast, importlib.util, json, re, shutil, socket, subprocess, sys, threading
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -213,6 +213,34 @@ def test_graders_run_on_the_gpu_too():
     assert 'device=x.device' in result.message
 
 
+@pytest.fixture
+def pretended(monkeypatch):
+    "Graders run on the CPU and on a GPU that is pretended, in this thread, since the pretence holds in one."
+    card = pytest.importorskip('pretend_gpu').PretendGPU
+    monkeypatch.setattr(grading, '_devices', lambda: ['cpu', 'cuda'])
+    monkeypatch.setattr(grading, 'bounded', lambda func, seconds: running.caught(func))
+    grading.warm_up()
+    with card(): yield
+
+
+@pytest.mark.parametrize('name', [n for n in NAMES if n != 'my_model'])
+def test_graders_run_on_a_pretended_gpu(name, pretended):
+    for source in (SOLUTIONS[name], *ANSWERS[name][1]):
+        result = exercise(name).check(source)
+        assert result, result
+    count('exercises graded on a pretended GPU')
+
+
+@pytest.mark.parametrize('source, words', [
+    ('def one_hot(y, n): return torch.eye(n)[y.cpu()]', 'device is cpu, wanted cuda'),
+    ('def mean_image(imgs): return (imgs + torch.zeros(1, 4, 3)).mean(0)', 'device=x.device'),
+    ('def dropout(x, p): return x*(torch.rand(x.shape) >= p)/(1 - p)', 'device=x.device'),
+    ('def batch_norm(x, weight, bias, eps): return F.batch_norm(x.cpu(), None, None, weight.cpu(), bias.cpu(), True, 0, eps)', 'device is cpu')])
+def test_an_answer_that_stays_on_the_cpu_is_told_so(source, words, pretended):
+    result = exercise(re.search(r'def (\w+)', source)[1]).check(source)
+    assert result.status == 'failed' and words in result.message, result
+
+
 def test_graders_run_on_each_device(monkeypatch):
     monkeypatch.setattr(grading, '_devices', lambda: ['cpu', 'cpu'])
     calls = []
@@ -369,6 +397,14 @@ def test_a_flood_of_words_is_kept(name, stream, capfd):
     assert re.search(r"never ends\?\nYour code printed:\n(word\n){10}\.\.\. and [\d,]+ characters more\n$", out), out
 
 
+def test_a_bar_is_kept_too(capfd):
+    result = exercise('rank').check("""from tqdm import tqdm
+def rank(shape):
+    for _ in tqdm(range(3), disable=False): pass
+    return len(shape)""")
+    assert result and '3/3' in result.output and not capfd.readouterr().err
+
+
 def test_a_vast_error_is_cut():
     assert len(exercise('rank').check(broken('rank', "raise ValueError('x'*10**7)")).message) < 500
 
@@ -428,9 +464,6 @@ def test_there_are_37_questions():
     assert all(right.count(letter) >= 4 for letter in 'abcd'), 'the right one stands anywhere'
 
 
-UNANSWERED = {11, 27, 35}   # no page says it yet: once one does, quote it and take the number out
-
-
 @lru_cache
 def page(chapter):
     "The prose of a chapter, on one line, without emphasis."
@@ -443,7 +476,7 @@ def page(chapter):
 def test_a_page_answers_the_question(n):
     "Each sentence quoted for a question still stands in the prose of its chapter."
     where = question(n).where
-    assert bool(where) == (n not in UNANSWERED)
+    assert where, 'no page answers it'
     for chapter, sentence in where:
         assert sentence.replace('*', '') in page(chapter), f'chapter {chapter} no longer says: {sentence}'
         assert len(sentence.split()) >= 5
@@ -540,6 +573,37 @@ def test_check_goes_red_when_out_of_date(tmp_path):
     r = run('--check')
     assert r.returncode == 1 and 'out of date' in r.stderr
     assert run().returncode == 0 and path.read_text(encoding='utf-8') == good
+
+
+# before you begin
+
+def test_before_you_begin_runs_as_it_stands(capsys):
+    "Every cell runs, the exercise in it is not yet tried, and the outputs that are stored are those of a run."
+    nb = json.loads((ROOT/'exercises'/'before_you_begin.ipynb').read_text(encoding='utf-8'))
+    RESULTS.clear()
+    names = {'__name__': '__main__'}
+    for c in cells_of(nb['cells']):
+        source = ''.join(c['source'])
+        if 'google.colab' in source: continue
+        *lines, last = ast.parse(source).body
+        exec(compile(ast.Module(lines, []), 'cell', 'exec'), names)
+        shown = capsys.readouterr().out
+        value = eval(compile(ast.Expression(last.value), 'cell', 'eval'), names) if isinstance(last, ast.Expr) else exec(compile(ast.Module([last], []), 'cell', 'exec'), names)
+        shown += capsys.readouterr().out
+        stored = ''.join(''.join(o.get('text', [])) for o in c['outputs'] if o['output_type'] == 'stream')
+        result = [o for o in c['outputs'] if o['output_type'] == 'execute_result']
+        assert stored == shown and len(result) == (value is not None and not isinstance(value, exercises.Result)), source
+        if result and 'tensor' not in repr(value): assert ''.join(result[0]['data']['text/plain']) == repr(value)
+    assert RESULTS['double_odds'].status == 'not yet tried'
+
+
+def test_before_you_begin_says_what_the_chapters_take_for_granted():
+    nb = json.loads((ROOT/'exercises'/'before_you_begin.ipynb').read_text(encoding='utf-8'))
+    prose = ' '.join(''.join(c['source']) for c in nb['cells'] if c['cell_type'] == 'markdown')
+    for word in ('`#| export`', '`test_eq(a, b)`', 'list comprehension', '`lambda`', '**class**', '`self`', '`__init__`', '`with`', '`yield`', '**tensor**',
+                 '**shape**', '`dtype`', '`@`'):
+        assert word in prose, word
+    assert len(prose.split()) < 1000, 'ten minutes'
 
 
 # links

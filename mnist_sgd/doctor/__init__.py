@@ -10,13 +10,15 @@ import importlib
 
 from .report import DETECTORS, FAULTS, Finding, Report, detector, fault
 from .guard import undisturbed
-from .case import Case, unpack
+from .call import Unknown
+from .case import Case, said, unpack
 from .prepare import prepare
+from .outcome import checks_of, try_mends
 from .callback import Doctor
 
 # %% ../../nbs/tools/doctor.ipynb #1df9fd78
 _all_ = ['DETECTORS', 'FAULTS', 'Finding', 'Report', 'Doctor', 'detector', 'fault']
-ROOMS = 'loss metric data labels training trial model graph mode finite'.split()
+ROOMS = 'loss metric truth data pictures labels training trial model structure graph mode finite loop outcome'.split()
 for _room in ROOMS: importlib.import_module(f'mnist_sgd.doctor.{_room}')
 
 # %% ../../nbs/tools/doctor.ipynb #2d83a886
@@ -44,16 +46,11 @@ def _run(case, name, needs, func):
         for found in func(case):
             severity, evidence, *mend = ('error', found) if isinstance(found, str) else found
             case.note(name, severity, evidence, *mend)
-    except (Exception, SystemExit) as e: return [(f'{type(e).__name__}: {e}', name)]
+    except Unknown as e: return [(str(e), name)]
+    except (Exception, SystemExit) as e: return [(f'a try stopped with {said(e)}', name)]
     return []
 
 # %% ../../nbs/tools/doctor.ipynb #05c6af07
-def _without_consequences(findings):
-    "Leave out findings that another one explains, and the second of two with one name and severity."
-    causes, errors = {}, {f.name for f in findings if f.severity == 'error'}
-    for name, _, unless, _ in DETECTORS: causes.setdefault(name, set()).update(unless)
-    return [f for f in findings if not errors & (causes.get(f.name, set()) - {f.name})]
-
 def _grouped(unchecked):
     "One line for each thing to give, with the faults that wait for it."
     by_hint = {}
@@ -81,8 +78,10 @@ def diagnose(
         case = Case(model, dls, loss_func, opt, metrics, lr, classes, train, validate, guard)
         if learn is not None: case.device, case.learner = getattr(dls, 'device', None), True
         prepare(case)
-        unchecked = [u for name, needs, _, func in DETECTORS for u in _run(case, name, needs, func)]
-    return Report(_without_consequences(case.findings), _grouped(unchecked))
+        unchecked = [u for name, needs, func in DETECTORS for u in _run(case, name, needs, func)]
+        try_mends(case)
+        checks = checks_of(case)
+    return Report(case.findings, _grouped(unchecked), checks)
 
 # %% ../../nbs/tools/doctor.ipynb #f0ce5835
 fault('raises', 'Bad input', 'read the message: it is the own error of the piece that was given')

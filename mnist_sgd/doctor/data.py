@@ -32,7 +32,7 @@ def _first_input(case):
         if asks: return None if 'norm' in name or not ins else float(ins[0].abs().max())
     return float(case.x.abs().max())
 
-@detector('pixel-scale', needs='training', unless='not-finite')
+@detector('pixel-scale', needs='training')
 def _pixel_scale(case):
     x = case.x.float()
     largest, spread = _first_input(case), float(x.std())

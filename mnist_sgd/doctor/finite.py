@@ -7,11 +7,12 @@ __all__ = []
 
 # %% ../../nbs/tools/doctor_finite.ipynb #aa05e11a
 import math
+import types
 
 from .report import detector, fault, some
 from .parts import finite
 from .trace import Trace
-from .trial import trial_losses
+from .trial import batch_size, run_trial, train_copy
 
 # %% ../../nbs/tools/doctor_finite.ipynb #29495262
 fault('not-finite', 'Not a number',
@@ -49,10 +50,11 @@ def _loss_not_finite(case):
 @detector('not-finite', needs='rate')
 def _training_not_finite(case):
     if any(f.name == 'not-finite' for f in case.findings): return
-    if math.isfinite(trial_losses(case, case.lr)[-1]): return
-    case.trials.clear()
-    losses = trial_losses(case, case.lr)                        # once more: its end is wanted
-    xb, _ = case.rows(len(losses) - 1, 64)
+    t = run_trial(case, case.lr)
+    if math.isfinite(t.losses[-1]): return
+    again = types.SimpleNamespace(losses=[])
+    train_copy(case, case.lr, t.steps, again)                 # once more: its end is wanted
+    losses, (xb, _) = again.losses, case.rows(len(again.losses) - 1, batch_size(case))
     with Trace(case.model) as watch: case.forward(xb, train=True)
     first = next((f'{name} in {where or "the model"}' for where, name, ins, out, _ in watch.seen if not finite(out)),
                  'the loss')

@@ -20,13 +20,13 @@ from .training import graphs_kept, watch_training
 fault('broken-graph', 'A graph that is cut, or kept',
       'no .data, .item(), .detach() or no_grad() on the way to the loss; past the step, keep loss.item()')
 
-@detector('broken-graph', needs='grads', unless='optimizer-parameters')
+@detector('broken-graph', needs='grads')
 def _no_gradient(case):
     asked = [n for n, p in case.params if p.requires_grad]
     without = [n for n in asked if case.grads[n] is None]
     if without: yield f'backward gives no gradient to {len(without)} of {len(asked)} parameters: {some(without)}'
 
-@detector('broken-graph', needs='grads', unless='dead-relus relu-output zero-init saturated-start not-finite')
+@detector('broken-graph', needs='grads')
 def _zero_gradient(case):
     grads = [g for g in case.grads.values() if g is not None]
     if grads and not any(bool(g.any()) for g in grads):
@@ -39,7 +39,7 @@ def _kept_by_parts(case):
     try:
         for i in range(3):
             xb, yb = case.rows(i, 32)
-            case.loss_func(case.forward(xb, train=True), yb).backward()
+            case.loss_on(xb, yb).backward()
     except RuntimeError as e:
         if name_of(e) == 'broken-graph' and not any(f.name == 'broken-graph' for f in case.findings):
             yield f'backward of the second batch raised {e}'
@@ -70,7 +70,7 @@ def _kept_by_validation(case):
         return held
     xb, yb = case.rows(0, 32)
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda held: held.t):
-        case.loss_func(case.forward(xb), yb)
+        case.loss_on(xb, yb, train=False)
         one = most[0]
     most[0] = 0; live.clear()
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda held: held.t): result = call_validate(case)

@@ -104,7 +104,8 @@ class Guard:
         objects = [o for o in reach(*roots) if id(o) not in self.objects]
         self.objects |= {id(o): o for o in objects}
         self.undo += [back for o in objects if (back := _state_of(o))]
-        tensors = [o for o in objects if isinstance(o, torch.Tensor) and o.is_leaf and not o.is_inference()]
+        tensors = [o for o in objects if isinstance(o, torch.Tensor) and not torch.nn.parameter.is_lazy(o)
+                   and o.is_leaf and not o.is_inference()]
         self.tensors += [(t, t.data, t.grad, t.requires_grad, t._version, t._backward_hooks) for t in tensors]
 
     def fresh(self):

@@ -10,8 +10,8 @@ import math
 
 import torch
 
-from .report import detector, fault
-from .standin import kind_of, made_up, ones_for
+from .report import detector, fault, some
+from .standin import kind_of, made_up, ones_for, perfect
 
 # %% ../../nbs/tools/doctor_loss.ipynb #a59cb65d
 def _by_order(func, preds, y):
@@ -29,7 +29,7 @@ def blind_to_order(
     preds, # predictions
     y, # targets
 ): # three floats, or None
-    "Tell values (as given, in another order, item by item) if `func` does not see which target belongs to which prediction."
+    "Tell values (as given, in another order, item by item) if `func` does not see whose target is whose."
     values = _by_order(func, preds, y)
     tol = 1e-5*max(1e-3, abs(values[0]))
     if not all(math.isfinite(v) for v in values) or max(values) - min(values) > tol: return None
@@ -45,7 +45,7 @@ def _loss_broadcast(case):
     preds = made_up(case, min(200, len(case.x)))
     y = case.y[:len(preds)]
     if len(case.seen.y_classes[:len(preds)].unique()) < 2: return
-    with torch.no_grad(): values = blind_to_order(case.loss_func, preds, y)
+    with torch.no_grad(): values = blind_to_order(case.judge, preds, y)
     if values:
         yield (f'preds {tuple(preds.shape)}, targets {tuple(y.shape)}: loss {values[0]:.4f} with the right '
                f'targets, {values[1]:.4f} '
@@ -60,22 +60,24 @@ def _wants(case):
     y = case.y[:100]
     right = ones_for(case, y)
     def at(preds):
-        try: return float(case.loss_func(preds, y))
+        try: return float(case.judge(preds, y))
         except (RuntimeError, ValueError, IndexError): return math.nan
     with torch.no_grad(): as_probs, as_logits, shifted = at(right), at(right*12 - 6), at(right*12 - 3)
     if abs(as_logits - shifted - 3) < 1e-3 and as_probs < -.5: return 'log-probs'
     if as_probs > .05: return 'logits' if as_logits < as_probs else None
+    with torch.no_grad(): half, shifted = at(right/2), at(right/2 + .3)
+    if math.isfinite(half) and abs(half - shifted) < 1e-4*max(1, abs(half)): return None  # a hinge: differences alone
     return 'probs' if abs(as_probs) < .01 and not as_logits > .05 else None
 
 def _squeezed_twice(case):
     "The loss of right and of wrong answers that could not be surer, if even the right ones cost; None otherwise."
     y = case.y[:100]
     sure = ones_for(case, y)*2 - 1
-    with torch.no_grad(): surest, sure, none, wrong = [float(case.loss_func(sure*k, y)) for k in (64, 32, 0, -64)]
+    with torch.no_grad(): surest, sure, none, wrong = [float(case.judge(sure*k, y)) for k in (64, 32, 0, -64)]
     return (surest, wrong) if abs(surest - sure) < 1e-3 and surest > max(.2*none, .22*wrong) else None
 
 # %% ../../nbs/tools/doctor_loss.ipynb #b64ce422
-@detector('probabilities-logits', needs='preds loss_func labels', unless='loss-broadcast')
+@detector('probabilities-logits', needs='preds loss_func labels')
 def _probabilities_logits(case):
     gives, wants = kind_of(case), _wants(case)
     span = f'predictions lie between {float(case.preds.min()):.3g} and {float(case.preds.max()):.3g}'
@@ -86,3 +88,35 @@ def _probabilities_logits(case):
     elif gives == wants == 'logits' and (told := _squeezed_twice(case)):
         yield (f'the loss of answers that are right and as sure as can be is {told[0]:.3g}, of wrong ones '
                f'{told[1]:.3g}: something squeezes them twice')
+
+# %% ../../nbs/tools/doctor_loss.ipynb #1bd21cfc
+fault('wrong-loss', 'A loss that leads astray',
+      'the loss must be smallest where the answers are right: look at its sign and its axes')
+
+fault('loss-skips-class', 'A loss that leads astray', 'look at ignore_index and at the weights of the classes')
+
+@detector('wrong-loss', needs='preds loss labels')
+def _wrong_loss(case):
+    y = case.y[:200]
+    with torch.no_grad(): right, wrong = (float(case.judge(perfect(case, y, r), y)) for r in (True, False))
+    if math.isfinite(right) and math.isfinite(wrong) and right > wrong + .01*abs(wrong) + 1e-6:
+        yield f'the loss of a model that is always right is {right:.3g}, of one that is always wrong {wrong:.3g}'
+    elif math.isfinite(wrong) and wrong and len(y) > 20:
+        with torch.no_grad(): half = float(case.judge(perfect(case, y, False)[:len(y)//2], y[:len(y)//2]))
+        if abs(wrong/max(half, 1e-9) - len(y)/(len(y)//2)) < .05:
+            yield ('note', f'the loss of {len(y)} items is {wrong:.3g}, of half of them {half:.3g}: it sums over the '
+                   f'batch, so the step grows with the batch', 'take the mean over the batch')
+
+# %% ../../nbs/tools/doctor_loss.ipynb #debe333d
+@detector('loss-skips-class', needs='preds grads labels')
+def _loss_skips_class(case):
+    k, n = case.seen.y_classes, min(500, len(case.x))
+    if k is None or len(k[:n].unique()) < 2: return
+    preds = made_up(case, n).detach().clone().requires_grad_()
+    loss = case.judge(preds, case.y[:n])
+    if not loss.requires_grad: return
+    g, = torch.autograd.grad(loss, preds)
+    size = g.abs().flatten(1).sum(1).cpu()
+    skipped = [int(c) for c in k[:n].unique() if (k[:n] == c).sum() > 4 and not size[k[:n] == c].any()]
+    if skipped and size.any():
+        yield f'images of class {some([str(c) for c in skipped])} send no gradient back, those of the others do'

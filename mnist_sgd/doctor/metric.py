@@ -56,7 +56,7 @@ def _two_batches(case):
     pairs = [(x[:90], y[:90]), (x[90:], y[90:len(x)])]
     return dict(dl=pairs, valid_dl=pairs)
 
-@detector('unweighted-metric', needs='validate_func preds valid_labels', unless='metric-broadcast')
+@detector('unweighted-metric', needs='validate_func preds valid_labels')
 def _unweighted_validate(case):
     replaced = {}
     _, batches = ask_validate(case)
@@ -72,7 +72,7 @@ def _unweighted_validate(case):
                f'the truth is {true:.4f}, the mean of the batch means {means:.4f}')
 
 # %% ../../nbs/tools/doctor_metric.ipynb #6d76b07e
-@detector('unweighted-metric', needs='metrics labels', unless='metric-broadcast')
+@detector('unweighted-metric', needs='metrics labels')
 def _unweighted_metric(case):
     y = case.y[:100]
     for m in case.metrics:

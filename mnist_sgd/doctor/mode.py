@@ -28,7 +28,7 @@ def _mode_given(case):
         yield 'warning', (f'the model came in eval mode: {len(still)} of {len(fickle)} layers of dropout or batch '
                           f'norm are switched off ({some(still)})')
 
-@detector('train-eval-mode', needs='preds', unless='not-finite')
+@detector('train-eval-mode', needs='preds')
 def _mode_stuck(case):
     case.start()
     with torch.no_grad(): one, two, part = [case.forward(case.x[:n]).float() for n in (100, 100, 50)]

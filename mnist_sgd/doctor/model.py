@@ -6,19 +6,22 @@
 __all__ = []
 
 # %% ../../nbs/tools/doctor_model.ipynb #92b1d3f2
+import types
+
 import torch
 from torch import nn
 
 from .report import detector, fault
+from .parts import finite
 from .trace import bends
 from .standin import kind_of
-from .trial import trial_losses
+from .trial import learns, run_trial, train_copy
 
 # %% ../../nbs/tools/doctor_model.ipynb #f5c24f3f
 fault('saturated-start', 'A start that is too sure',
       'start smaller: let nn.Linear choose, or multiply the random weights by 1/sqrt(number of inputs)')
 
-@detector('saturated-start', needs='preds labels', unless='pixel-scale not-finite')
+@detector('saturated-start', needs='preds labels')
 def _saturated_start(case):
     preds, k = case.preds.float(), case.seen.y_classes[:len(case.preds)]
     if preds.ndim > 1 and preds.shape[-1] > 1:
@@ -36,7 +39,7 @@ def _saturated_start(case):
 
 _SQUASH = {'sigmoid', 'sigmoid_', 'tanh', 'tanh_', 'softmax', '__rdiv__', 'reciprocal', 'hardtanh', 'hardsigmoid'}
 
-@detector('saturated-start', needs='preds', unless='pixel-scale not-finite')
+@detector('saturated-start', needs='preds')
 def _saturated_hidden(case):
     for where, name, ins, out, asks in case.watch:
         if name not in _SQUASH or not asks or out.abs().max() > 1 or _is_last(case, out): continue
@@ -50,15 +53,17 @@ def _is_last(case, out): return out.numel() == case.preds.numel() and torch.equa
 # %% ../../nbs/tools/doctor_model.ipynb #f646e1f4
 fault('dead-relus', 'Dead ReLUs', 'start anew with zero biases and a lower learning rate, or use nn.LeakyReLU')
 
-@detector('dead-relus', needs='preds', unless='zero-init not-finite pixel-scale')
+@detector('dead-relus', needs='preds')
 def _dead_relus(case):
     for at_end, name, before, out in bends(case):
-        if at_end or not bool(before.any()): continue
+        if at_end or not bool(before.any()) or not finite(before): continue
         alive = (out > 0).transpose(0, 1).flatten(1).any(1)
         dead = int((~alive).sum())
         if dead > .25*len(alive):
-            yield ('error' if dead > .5*len(alive) else 'warning',
+            yield ('error' if dead > .5*len(alive) and not _learns_anyway(case, dead/len(alive)) else 'warning',
                    f'{dead} of {len(alive)} units of {name} give 0 for each of {len(out)} images')
+
+def _learns_anyway(case, dead): return dead < .95 and 'rate' in case.has and learns(case, run_trial(case, case.lr))
 
 fault('relu-output', 'A ReLU at the end', 'end with the linear layer; the loss wants numbers below zero too')
 
@@ -73,12 +78,13 @@ def _relu_output(case):
 fault('zero-init', 'Every unit the same',
       'start the hidden layer at random: nn.Linear does, or torch.randn(...)*small')
 
-@detector('zero-init', needs='grads', unless='not-finite')
+@detector('zero-init', needs='grads')
 def _zero_init(case):
     case.start()
-    alike = [n for n, p in _hidden(case) if _spread(case, p) <= 1e-6]
+    alike = [n for n, p in _hidden(case) if len(p) > 1 and _spread(case, p) <= 1e-6]
     if not alike: return
-    trial_losses(case, case.lr or .1, steps=20)
+    if not finite(case.loss): return
+    train_copy(case, case.lr or .1, 20, types.SimpleNamespace(losses=[]))
     for n, p in _hidden(case):
         if n not in alike: continue
         after = _spread(case, p)

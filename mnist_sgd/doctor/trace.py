@@ -17,12 +17,13 @@ class Trace(TorchFunctionMode):
     "See each operation of a forward pass: where it stands, its name, what went in and what came out."
     def __init__(self, model):
         super().__init__()
-        self.seen, self.where, self.handles = [], [], []
+        self.seen, self.used, self.where, self.handles = [], [], [], []
         for name, m in model.named_modules() if isinstance(model, nn.Module) else ():
             self.handles += [m.register_forward_pre_hook(lambda *_, name=name: self.where.append(name)),
                              m.register_forward_hook(lambda *_: (self.where.pop(), None)[1])]
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.used += [a for a in args if isinstance(a, torch.Tensor) and a.is_leaf and a.requires_grad]
         ins = [a.detach().clone() for a in args if isinstance(a, torch.Tensor)]
         out = func(*args, **(kwargs or {}))
         if isinstance(out, torch.Tensor) and out.is_floating_point() and out.ndim > 1:

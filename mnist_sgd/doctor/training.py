@@ -126,7 +126,7 @@ def graphs_kept(
 # %% ../../nbs/tools/doctor_training.ipynb #969cacc0
 fault('gradients-not-zeroed', 'Gradients that pile up', 'call opt.zero_grad() after each step')
 
-@detector('gradients-not-zeroed', needs='steps', unless='optimizer-parameters')
+@detector('gradients-not-zeroed', needs='steps')
 def _zero_grad_does_not(case):
     if not hasattr(case, 'left') or not case.left: return
     yield (f'after opt.zero_grad() the gradients of {len(case.left)} of {len(case.params)} parameters are not '
@@ -177,7 +177,7 @@ def _hidden_layers(case):
                     'model.parameters()', 'keep layers in nn.ModuleList or as attributes, tensors in nn.Parameter')
 
 # %% ../../nbs/tools/doctor_training.ipynb #ee45c885
-@detector('optimizer-parameters', needs='steps', unless='optimizer-parameters')
+@detector('optimizer-parameters', needs='steps')
 def _nothing_moves(case):
     if any(f.name == 'optimizer-parameters' for f in case.findings): return
     still = [n for n, g in case.grads.items() if g is not None and g.any() and n not in case.moved]

@@ -20,8 +20,8 @@ read_questions('''
 = No. Autograd records what was computed and goes back through it with the chain rule. That is automatic
   differentiation, not a numerical method: for sin(x²) at 3 it gives -5.466782, all digits right, in float32.
 > What does backward do that numerical_gradient does not?
-@ 02 `backward` walks back along the notes
-@ 02 So autograd is no numerical method: there is no h.
+@ 02 Do you have to work out gradients yourself? **No.** PyTorch draws the graph while it computes, and goes back
+  through it for you
 ''')
 
 # %% ../../nbs/tools/exercises_questions_19_37.ipynb #9c512719
@@ -60,7 +60,8 @@ read_questions('''
 = The loss drives training: smooth, with a slope for each parameter. The metric is what people care about, such
   as accuracy, on the validation set; it needs no slope.
 > Who reads which?
-@ 03 So accuracy is a good number for people, and useless for teaching.
+@ 03 it says how good a model is at what we care about, it is measured on the validation set, and it needs no slope
+@ 03 A loss is made for `backward`, a metric for people.
 ''')
 
 # %% ../../nbs/tools/exercises_questions_19_37.ipynb #ef1ea05b
@@ -87,7 +88,7 @@ read_questions('''
 = Made from a data set and a batch size, it can be gone through again and again, each time giving batches: items
   collated into tensors, the last one possibly short, shuffled if shuffle=True.
 > What does a loader of sorted data give without shuffle?
-@ 03 A list of pairs is a **data set**, and PyTorch's `DataLoader` turns it into batches.
+@ 03 PyTorch's `DataLoader` turns a data set into batches.
 ## 25 3 train_epoch
 ? Write the steps of one epoch of SGD.
 = `for xb, yb in dl:` predict, `loss = loss_func(model(xb), yb)`, predictions first; `loss.backward()`;
@@ -104,7 +105,7 @@ read_questions('''
 = `list(zip(a, b))`: a list of pairs. With images and labels it is a data set: it has a length, and each item is
   an input and its target.
 > exercise('zip_pairs').hint(1)
-@ 03 pair each picture with its label. A list of pairs is a **data set**
+@ 03 A list of pairs is a **data set**; `zip` makes the pairs
 ''')
 
 # %% ../../nbs/tools/exercises_questions_19_37.ipynb #50b36551
@@ -119,6 +120,7 @@ read_questions('''
 = A new shape for the same numbers, in the same order and memory: (n, 28, 28) as (n, 784). Their number has to
   be the same; -1 stands for "whatever fits".
 > Change one number of t.view(-1). What does t show?
+@ 01 `view` shows the same numbers, in the same order, in another *shape*
 ## 28 3
 ? What are bias parameters, and why are they needed?
 + Numbers that are added after the multiplication: without them an image of zeros always gives 0, and the border
@@ -128,7 +130,7 @@ read_questions('''
 - Numbers that keep the output between 0 and 1. | That is the sigmoid's work.
 = The b of w·x + b. It moves the output whatever the input is; without it the output for zeros is always 0.
 > What does xb@weights give for a black image?
-@ 03 multiplies each pixel by its weight, adds everything up, and adds one more number, the **bias**
+@ 03 Without a bias its prediction would be 0 for ever, the border itself.
 ''')
 
 # %% ../../nbs/tools/exercises_questions_19_37.ipynb #fa2eba70
@@ -210,6 +212,7 @@ read_questions('''
 = A non-linear function put after a linear layer, such as ReLU. Linear after linear is only another linear map;
   with a bend between them, layers can follow any curve.
 > Multiply two matrices: what do you get?
+@ 05 A function like this, not linear and put after a linear layer, is an **activation function**
 ## 36 5
 ? What is the difference between F.relu and nn.ReLU?
 - None: F.relu(x) and nn.ReLU(x) are the same. | nn.ReLU(x) makes a module, without an error: x is taken for its

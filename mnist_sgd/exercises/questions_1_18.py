@@ -39,7 +39,7 @@ read_questions('''
   Gradient descent sees train alone; valid is held back, so that the measured accuracy is that on unseen images.
 > Which images may the model learn from?
 @ 00 Much code expects a picture in a file and the label in the folder's name
-@ 01 two sets: one to build things from, and one to check them on
+@ 01 We build from the *training* images and measure on the *validation* images.
 ''')
 
 # %% ../../nbs/tools/exercises_questions_1_18.ipynb #566f2e80
@@ -169,6 +169,7 @@ read_questions('''
 = On the validation set. It can be computed on any images, but a model may learn its training images by heart;
   only images it has not seen show what it will do with the next ones.
 > Who would pass an exam made of the exercises already solved?
+@ 01 A classifier could know its training images by heart; only images that it has never met show what it can do.
 ''')
 
 # %% ../../nbs/tools/exercises_questions_1_18.ipynb #4f5be9ac
@@ -227,8 +228,8 @@ read_questions('''
 = At random, so that units differ, and at the right scale, so that outputs are neither huge nor all zero:
   nn.Linear uses ±1/sqrt(number of inputs). Biases may be 0.
 > Chapter 03 asks why two runs of "the same" model differ.
-@ 03 At first we know nothing, so they are random.
-@ 05 A sum of 784 products grows with the square root of 784, so we divide by that root
+@ 03 This time we pretend to know no averages: the weights start at random.
+@ 05 a sum of 784 products grows with the square root of 784. So divide by that root.
 ''')
 
 # %% ../../nbs/tools/exercises_questions_1_18.ipynb #8d5a235c

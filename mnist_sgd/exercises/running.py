@@ -66,6 +66,7 @@ def caught(func):
 # %% ../../nbs/tools/exercises_running.ipynb #b73f8d83
 class Kept(io.TextIOBase):
     "Keeps the first lines of what is written to it, and counts the rest."
+    encoding = 'utf-8' # some programs ask
     def __init__(self, lines=10, chars=2000): self.lines, self.chars, self.text, self.total = lines, chars, '', 0
 
     def write(self, s):
