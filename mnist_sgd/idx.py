@@ -36,7 +36,7 @@ def data_dir() -> Path: # folder that holds `mnist_idx`, `mnist_sample` and `mni
         if (home/'config.ini').is_file(): config.read(home/'config.ini', encoding='utf8')
         return home/config['DEFAULT'].get('data', 'data')
     except (configparser.Error, UnicodeDecodeError) as e:
-        raise ValueError(f'{home/"config.ini"} cannot be read ({" ".join(str(e).split())[:150]}): mend it, or set the '
+        raise ValueError(f'{home/"config.ini"} cannot be read ({str(e).splitlines()[0][:150]}): mend it, or set the '
                          'variable MNIST_SGD_DATA to a folder') from None
 
 # %% ../nbs/tools/idx.ipynb #08d0e35c
