@@ -40,6 +40,7 @@ def _draw_units(ax, fires, says, ends):
             ax.plot([1, 2], [y, end], color=plt.cm.RdBu(.5 + .5*share), lw=3*abs(share), zorder=0)
     ax.scatter(torch.ones(len(heights)), heights, c=fires, cmap='Greys', vmin=0, s=28, edgecolors='0.4', linewidths=.6)
     ax.scatter([2]*len(ends), ends, c='white', s=60, edgecolors='black')
+    ax.set(xlim=(-.8, 2.8), ylim=(-.02, 1.02)); ax.axis('off')
     return heights
 
 # %% ../nbs/05_simple_net.ipynb #5f834ffa
@@ -65,6 +66,5 @@ def plot_net(
         ax.annotate('', (.97, heights[k]), (.63, y), arrowprops=dict(arrowstyle='->', color='0.4', lw=.8))
     told = [f'{name}: {value:.1f}' for name, value in zip(range(len(out)) if labels is None else labels, out)]
     for text, y in zip(told, ends): ax.text(2.1, y, text, va='center', fontsize=9)
-    ax.set(xlim=(-.8, 2.8), ylim=(-.02, 1.02)); ax.axis('off')
     alt_text(alt or f'One image, {len(fires)} hidden units, {(fires > 0).sum()} of them firing; {", ".join(told)}')
     return ax
