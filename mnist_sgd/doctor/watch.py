@@ -47,7 +47,8 @@ class Watched:
     def __init__(self,
                  most: int = None): # stop the program after so many steps; None: let it end
         self.most, self.steps, self.depth, self.where, self.made = most, 0, 0, {}, {}
-        self.model = self.loss = self.opt = self.train_dl = self.valid_dl = self.last_dl = self.candidate = self.last_opt = None
+        self.model = self.loss = self.opt = self.train_dl = self.valid_dl = self.last_dl = self.candidate = None
+        self.last_opt = None
         self.carried = self.asleep = self.awake = self.measured = self.backwards = 0
         self.models, self.start, self.rates, self.since_step, self.error = [], None, None, False, None
 
