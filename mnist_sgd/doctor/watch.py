@@ -48,6 +48,7 @@ class Watched:
                  most: int = None): # stop the program after so many steps; None: let it end
         self.most, self.steps, self.depth, self.where, self.made = most, 0, 0, {}, {}
         self.model = self.loss = self.opt = self.train_dl = self.valid_dl = self.last_dl = self.candidate = None
+        self.last_opt = None
         self.carried = self.asleep = self.awake = self.measured = self.backwards = 0
         self.models, self.start, self.rates, self.since_step, self.error = [], None, None, False, None
 
@@ -78,13 +79,13 @@ class Watched:
 
     def before_backward(self):
         self.backwards += 1
-        held = [p for g in self.opt.param_groups for p in g['params']] if self.opt is not None else []
+        held = [p for g in self.last_opt.param_groups for p in g['params']] if self.last_opt is not None else []
         if self.since_step and any(p.grad is not None and bool(p.grad.any()) for p in held): self.carried += 1
         self.since_step = False
         self.place('backward')
 
     def after_step(self, opt, args, kwargs):
-        self.steps, self.since_step = self.steps + 1, True
+        self.steps, self.since_step, self.last_opt = self.steps + 1, True, opt
         if self.opt is None: self.opt, self.rates = opt, [g.get('lr') for g in opt.param_groups]
         if getattr(self, 'slept', False): self.asleep += 1; self.place('asleep')
         self.place('step')
