@@ -6,25 +6,30 @@
 __all__ = ['Checkpoint']
 
 # %% ../nbs/tools/checkpoints.ipynb #d0c5001a
+#@title Imports of the module
+import hashlib
 import json
+import math
+import re
 from pathlib import Path
 
 import torch
 
-from .files import write_whole
+from .files import check_finite, load_tensors, write_whole
 from .learner import OneCycle
-from .processes import gather
+from .processes import gather, read_rows
 
 # %% ../nbs/tools/checkpoints.ipynb #8b00002f
 def _opt_state(opt):
     "The tensors of an optimizer, ours or torch's, by name."
-    if hasattr(opt, 'sums'): return {f'opt.{i}.sum': s for i, s in enumerate(opt.sums) if s is not None}
+    if hasattr(opt, 'sums'): return {f'opt.{i}.sum': s.cpu() for i, s in enumerate(opt.sums) if s is not None}
     state = opt.state_dict()['state'] if hasattr(opt, 'state_dict') else {}
-    return {f'opt.{i}.{k}': torch.as_tensor(v) for i, kept in state.items() for k, v in kept.items() if v is not None}
+    return {f'opt.{i}.{k}': torch.as_tensor(v).cpu() for i, kept in state.items() for k, v in kept.items() if v is not None}
 
 def _set_opt_state(opt, tensors):
     found = [(int(i), k, v) for (_, i, k), v in ((name.split('.'), v) for name, v in tensors.items())]
     if hasattr(opt, 'sums'):
+        opt.sums = [None]*len(opt.params)
         for i, _, v in found: opt.sums[i] = v.to(opt.params[i].device)
     elif hasattr(opt, 'state_dict'):
         state = {}
@@ -32,19 +37,61 @@ def _set_opt_state(opt, tensors):
         opt.load_state_dict({**opt.state_dict(), 'state': state})
 
 # %% ../nbs/tools/checkpoints.ipynb #8b000031
-def _facts(learn):
-    "What has to be the same in the run that is saved and in the one that goes on."
-    dl = learn.dls.train
-    return dict(ranks=dl.world, rows=dl.n, bs=dl.bs, seed=dl.seed)
+def _digest(dl):
+    "A digest of the rows of a loader: of all images that are at hand, else of a thousand, and of all labels."
+    found, numbers = hashlib.blake2b(digest_size=8), dl.n*math.prod(getattr(dl.x, 'shape', (0, 2**26))[1:])
+    rows = torch.arange(dl.n) if numbers <= 2**26 else torch.arange(1000)*(dl.n - 1)//999
+    for column, which in (dl.x, rows), (dl.y, torch.arange(dl.n)):
+        for part in which.split(4096): found.update(_bytes(read_rows(column, part)))
+    return found.hexdigest()
+
+def _bytes(t): return t.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+
+def _settings(opt):
+    "An optimizer, ours or torch's, and its settings, in words."
+    def words(group): return ' '.join(f'{k}={v}' for k, v in sorted(group.items()) if isinstance(v, (int, float, tuple, str)))
+    return f'{type(opt).__name__} {"; ".join(map(words, getattr(opt, "param_groups", [vars(opt)])))}'
+
+def _facts(learn, about):
+    "What has to be the same in the run that is saved and in the one that goes on; texts and numbers."
+    dl, valid, loss = learn.dls.train, learn.dls.valid, learn.batch_loss
+    cycle = [sorted(vars(cb).items() - {('i', cb.i)}) for cb in learn.cbs if isinstance(cb, OneCycle)]
+    facts = {'ranks': dl.world, 'rows': dl.n, 'bs': dl.bs, 'seed': dl.seed, **about, 'optimizer': _settings(learn.opt),
+             'schedule': str(cycle), 'loss': getattr(loss, '__name__', type(loss).__name__), 'digest of the data': _digest(dl),
+             'digest of the validation data': _digest(valid), 'net': re.sub(' at 0x[0-9a-f]+', '', repr(learn.model))}
+    return {k: _short(v) if isinstance(v, str) else v for k, v in json.loads(json.dumps(facts, default=str)).items()}
+
+def _short(text):
+    "A text on one line; of a long one its beginning and a digest."
+    text = ' '.join(text.split())
+    return text if len(text) < 200 else f'{text[:150]}… (digest {hashlib.blake2b(text.encode(), digest_size=8).hexdigest()})'
+
+# %% ../nbs/tools/checkpoints.ipynb #8b200003
+def _chance(learn, state=None):
+    "Read, or set, the random state of the device that the net is on; None on the CPU, whose own is kept in any case."
+    device = next(learn.model.parameters()).device
+    if device.type == 'cpu': return None
+    place = () if device.type == 'mps' else (device,)
+    if state is None: return getattr(torch, device.type).get_rng_state(*place)
+    getattr(torch, device.type).set_rng_state(state.clone(), *place)
 
 def _tensors(learn):
     "All tensors of a run, by name; every rank takes part, for each has its own random state."
-    rec, net = learn.recorder, getattr(learn.model, 'module', learn.model)
+    rec, chance = learn.recorder, _chance(learn)
     losses = [float(v) for v in rec.losses]
-    model = {f'model.{k}': v.detach().cpu().clone() for k, v in net.state_dict().items()}
+    model = {f'model.{k}': v.detach().cpu().clone() for k, v in learn.model.state_dict().items()}
     own = {'rank.rng': gather(torch.get_rng_state()), 'rank.avg': gather(torch.tensor(rec._avg, dtype=torch.float64))}
+    if chance is not None: own['rank.device'] = gather(chance)
     seen = {'losses': torch.tensor(losses), 'lrs': torch.tensor(rec.lrs, dtype=torch.float64)}
     return {k: v.contiguous() for k, v in {**model, **_opt_state(learn.opt), **own, **seen}.items()}
+
+def _seal(tensors, run):
+    "A digest of all that a checkpoint says, so that one changed bit shows."
+    found = hashlib.blake2b(run.encode(), digest_size=16)
+    for k, v in sorted(tensors.items()):
+        found.update(f'{k} {v.dtype} {tuple(v.shape)}'.encode())
+        found.update(_bytes(v))
+    return found.hexdigest()
 
 # %% ../nbs/tools/checkpoints.ipynb #8b000032
 def _restore(learn, tensors, run):
@@ -53,6 +100,7 @@ def _restore(learn, tensors, run):
     learn.model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith('model.')})
     _set_opt_state(learn.opt, {k: v for k, v in tensors.items() if k.startswith('opt.')})
     torch.set_rng_state(tensors['rank.rng'][dl.rank].clone())     # set_rng_state takes no view
+    if 'rank.device' in tensors: _chance(learn, tensors['rank.device'][dl.rank])
     learn.start, dl.epoch, dl.first = run['epoch'], run['epoch'], run['batch']
     rec._avg, rec._losses, rec.lrs = float(tensors['rank.avg'][dl.rank]), [*tensors['losses']], tensors['lrs'].tolist()
     rec.values, rec.iters = run['values'], run['iters']
@@ -68,11 +116,14 @@ class Checkpoint:
                  resume: bool = False, # go on from the file, if it is there?
                  about: dict = None): # whatever else has to agree, such as epochs and lr
         self.file, self.every, self.resume, self.about = Path(file), every, resume, about or {}
+        self.facts = self.mark = None
         if self.file.exists() and not resume: raise ValueError(f'{file} is there already: resume, or take another name')
 
     def before_fit(self, learn):
+        self.facts = _facts(learn, self.about)
         if self.file.exists(): return self.load(learn)
-        learn.dls.train.batch = 0
+        dl = learn.dls.train
+        learn.start = dl.epoch = dl.first = dl.batch = 0
         self.save(learn)                  # a place where nothing can be written is found before the work
 
     def after_batch(self, learn):
@@ -80,34 +131,89 @@ class Checkpoint:
 
     def after_epoch(self, learn): self.save(learn)
 
-    def save(self, learn):
-        "Write the file; every rank has to call, rank 0 writes."
-        from safetensors.torch import save
-        dl, rec, tensors = learn.dls.train, learn.recorder, _tensors(learn)
-        run = {'facts': {**_facts(learn), **self.about}, 'epoch': dl.epoch, 'batch': dl.batch, 'values': rec.values}
-        if dl.rank == 0: write_whole(self.file, save(tensors, {'run': json.dumps({**run, 'iters': rec.iters})}))
+# %% ../nbs/tools/checkpoints.ipynb #8b200004
+def _mark(file):
+    "What tells a file from one written later in its place; None where there is none."
+    if not file.exists(): return None
+    stat = file.stat()
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+def _save(self, learn):
+    "Write the file; every rank has to call, rank 0 writes."
+    from safetensors.torch import save
+    dl, rec, tensors = learn.dls.train, learn.recorder, _tensors(learn)
+    if dl.rank: return
+    if _mark(self.file) not in (None, self.mark):
+        raise ValueError(f'{self.file} was written by another run: give each run a file of its own')
+    run = json.dumps({'facts': self.facts or _facts(learn, self.about), 'epoch': dl.epoch, 'batch': dl.batch,
+                      'values': rec.values, 'iters': rec.iters})
+    write_whole(self.file, save(tensors, {'run': run, 'seal': _seal(tensors, run)}))
+    self.mark = _mark(self.file)
+
+Checkpoint.save = _save
 
 # %% ../nbs/tools/checkpoints.ipynb #8b000036
 def _same_net(file, *tensors):
     "Refuse weights that are not of the net."
-    have, want = [{k: tuple(v.shape) for k, v in found.items()} for found in tensors]
+    have, want = [{k: (tuple(v.shape), v.dtype) for k, v in found.items()} for found in tensors]
     for k in sorted({*have, *want}):
         if have.get(k) != want.get(k):
-            raise ValueError(f'{file} has {k} of shape {have.get(k)}, this net {want.get(k)}: build the net it is of')
+            (shape, dtype), (wanted, kind) = [d.get(k, (None, None)) for d in (have, want)]
+            if shape == wanted: shape, wanted = f'{shape} and type {dtype}', f'{wanted} and type {kind}'
+            raise ValueError(f'{file} has {k} of shape {shape}, this net {wanted}: build the net it is of')
 
+def _check_record(learn, tensors, run):
+    "Refuse a place or a record that no run can have; raises `ValueError` and its like."
+    dl, epoch, batch = learn.dls.train, run['epoch'], run['batch']
+    if not all(type(v) is int and v >= 0 for v in (epoch, batch)) or batch > len(dl):
+        raise ValueError(f'its place is epoch {epoch!r}, batch {batch!r} of {len(dl)}')
+    n, rng = (epoch*len(dl) + batch,), torch.get_rng_state()
+    for k, wanted in {'losses': n, 'lrs': n, 'rank.avg': (dl.world,), 'rank.rng': (dl.world, *rng.shape)}.items():
+        if tuple(tensors[k].shape) != wanted: raise ValueError(f'{k} has shape {tuple(tensors[k].shape)}, wanted {wanted}')
+    for state in tensors['rank.rng']: torch.Generator().set_state(state.clone())
+    if run['iters'] != [len(dl)*(i + 1) for i in range(epoch)] or len(run['values']) != epoch:
+        raise ValueError(f'it has {len(run["values"])} rows of figures after epochs {run["iters"]}, wanted {epoch}')
+    for row in run['values']:
+        if len(row) != 2 + len(learn.metrics) or not all(type(v) in (int, float) for v in row): raise ValueError(f'a row is {row}')
+
+# %% ../nbs/tools/checkpoints.ipynb #8b200005
+def _check_opt(learn, tensors):
+    "Refuse tensors that are not of the optimizer's parameters."
+    params = [p for g in getattr(learn.opt, 'param_groups', [vars(learn.opt)]) for p in g['params']]
+    for name, v in tensors.items():
+        _, i, key = name.split('.')
+        if not 0 <= int(i) < len(params): raise ValueError(f'it has {name}, but there are {len(params)} parameters')
+        if key == 'sum' and v.shape != params[int(i)].shape:
+            raise ValueError(f'{name} has shape {tuple(v.shape)}, wanted {tuple(params[int(i)].shape)}')
+
+def _open(file):
+    "The tensors and the run of a checkpoint; raises `ValueError` where it is not whole, to the bit."
+    tensors, said = load_tensors(file, cure='it is damaged')
+    run = json.loads(said.get('run', 'null'))
+    if not isinstance(run, dict) or not isinstance(run.get('facts'), dict): raise ValueError('it tells of no run')
+    if said.get('seal') != _seal(tensors, said['run']): raise ValueError('its digest is not that of its content')
+    return tensors, run
+
+# %% ../nbs/tools/checkpoints.ipynb #8b200006
 def _load(self, learn):
     "Put a run back; raises `ValueError`, and changes nothing, where the file is not whole or is of another run."
-    from safetensors import safe_open
-    try:
-        with safe_open(self.file, 'pt') as f:
-            tensors, run = {k: f.get_tensor(k) for k in f.keys()}, json.loads(f.metadata()['run'])
-    except OSError: raise
-    except Exception as e: raise ValueError(f'{self.file} is no whole checkpoint ({e}): remove it, start anew') from None
-    for k, v in {**_facts(learn), **self.about}.items():
+    file, mark = self.file, _mark(self.file)
+    def torn(e): return ValueError(f'{file} is no whole checkpoint ({str(e).replace(f"{file} ", "it ")}): remove it, start anew')
+    try: tensors, run = _open(file)
+    except (ValueError, RecursionError) as e: raise torn(e) from None
+    self.facts = _facts(learn, self.about)
+    model, opt = ({k: v for k, v in tensors.items() if k.startswith(part)} for part in ('model.', 'opt.'))
+    for k, v in self.facts.items():
+        if k == 'net': _same_net(file, {k[6:]: v for k, v in model.items()}, learn.model.state_dict())
         if run['facts'].get(k) != v:
-            raise ValueError(f'{self.file} was written with {k} {run["facts"].get(k)}, this run has {k} {v}: start it '
-                             'as it was started then')
-    _same_net(self.file, {k[6:]: v for k, v in tensors.items() if k.startswith('model.')}, learn.model.state_dict())
+            raise ValueError(f'{file} was written with {k} {run["facts"].get(k)}, this run has {k} {v}: start it as it was '
+                             'started then')
+    try:
+        _check_record(learn, tensors, run)
+        _check_opt(learn, opt)
+        check_finite({**model, **opt}, file)
+    except (ValueError, KeyError, TypeError, RuntimeError) as e: raise torn(e) from None
     _restore(learn, tensors, run)
+    self.mark = mark
 
 Checkpoint.load = _load

@@ -108,10 +108,10 @@ def _cause(e):
 
 def _proxy_of(source):
     "Name the proxy by which a source is asked, without its password; '' where there is none."
-    from requests.utils import get_environ_proxies, select_proxy
     url = 'https://pypi.org/' if source == 'pip' else str(source)
     if '://' not in url: return ''
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, ImportError):
+        from requests.utils import get_environ_proxies, select_proxy
         if proxy := select_proxy(url, get_environ_proxies(url)):
             return f' (by way of the proxy {re.sub("//.*@", "//", proxy)})'
     return ''

@@ -145,7 +145,7 @@ def read_png(
 ) -> np.ndarray: # uint8 (28,28)
     "Read one 28×28 grey PNG as a uint8 array; raises `ValueError` if it is something else."
     try:
-        with open(check_source(file), 'rb') as f: raw = io.BytesIO(f.read(2**24))
+        with open(check_source(file), 'rb') as f: raw = io.BytesIO(f.read(min(os.fstat(f.fileno()).st_size, 2**24)))
         Image.open(raw, formats=('PNG',)).verify()  # each part of a PNG carries a checksum
         with Image.open(raw, formats=('PNG',)) as im:
             if im.size == (28, 28) and im.mode == 'L': return np.array(im)

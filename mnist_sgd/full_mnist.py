@@ -74,7 +74,7 @@ def plot_confusion_matrix(
     figsize: tuple = (4.2, 3.6), # inches, for a new figure
 ) -> plt.Axes: # the axes drawn on
     "Draw a confusion matrix: counts in every field, mistakes shaded, the darker the more."
-    n = len(matrix)
+    matrix, n = matrix.cpu(), len(matrix)
     names = range(n) if names is None else names
     ax = ax or plt.subplots(figsize=figsize)[1]
     wrong = matrix.clone().fill_diagonal_(0)

@@ -12,13 +12,20 @@ import torch
 import torch.nn.functional as F
 
 # %% ../nbs/07_generalize.ipynb #07ae000c
+def _repen(imgs, by):
+    "Strokes wider where `by` is above 0, narrower where it is below: part of the way to the largest or least value near."
+    by, wide = by.view(-1, 1, 1, 1), F.max_pool2d(imgs, 3, 1, 1)
+    narrow = -F.max_pool2d(-F.pad(imgs, (0, 1, 0, 1)), 2, 1)
+    return torch.where(by > 0, imgs + by*(wide - imgs), imgs - by*(narrow - imgs))
+
 def augment(
     xb: torch.Tensor, # images, float (n,784) or (n,28,28), ink high
-    turn: float = 10., # degrees, at most, either way
-    lean: float = .2, # pixels sideways a pixel up, at most
-    stretch: float = .1, # share by which each side grows or shrinks, at most
+    turn: float = 12., # degrees, at most, either way
+    lean: float = .3, # pixels sideways a pixel up, at most
+    stretch: float = .12, # share by which each side grows or shrinks, at most
     move: float = 1., # pixels, at most, each way
-) -> torch.Tensor: # the same shape; each image turned, leant, stretched and moved by random amounts
+    pen: float = .6, # share of the way to a pen one pixel wider on each side, or one narrower, at most
+) -> torch.Tensor: # the same shape; each image turned, leant, stretched, moved and thickened by random amounts
     "Bend each image of a batch a little, drawn anew at each call from torch's generator."
     def some(most): return (torch.rand(len(xb), device=xb.device)*2 - 1)*most
     imgs, angle, slope, side = xb.view(-1, 1, 28, 28), some(math.radians(turn)), some(lean), 1/28*2
@@ -26,4 +33,4 @@ def augment(
     cos, sin = angle.cos(), angle.sin()
     rows = [cos*wide, (slope*cos - sin)*high, some(move*side), sin*wide, (slope*sin + cos)*high, some(move*side)]
     places = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), imgs.shape, align_corners=False)
-    return F.grid_sample(imgs, places, align_corners=False).view_as(xb)
+    return _repen(F.grid_sample(imgs, places, align_corners=False), some(pen)).view_as(xb)

@@ -88,8 +88,8 @@ def measuring(
 ):
     "Switch a model to `eval` and keep no graph; at the end, however it comes, each part has its own mode again."
     modes = [(m, m.training) for m in model.modules()]
-    model.eval()
     try:
+        model.eval()
         with torch.no_grad(): yield
     finally:
         for m, mode in modes: m.training = mode

@@ -204,9 +204,9 @@ LRFind = namedtuple('LRFind', 'suggestion lrs losses')
 
 def _rising(probe, start_lr, end_lr, num_it):
     "Take `num_it` steps at rising rates; stop when the loss is four times its best or no number."
-    lrs, losses = [], []
+    lrs, losses, times = [], [], check_number('end_lr', end_lr, 1e-30)/check_number('start_lr', start_lr, 1e-30)
     for i, (xb, yb) in zip(range(num_it), forever(probe.dls.train)):
-        probe.set_lr(start_lr*(end_lr/start_lr)**(i/max(num_it - 1, 1)))
+        probe.set_lr(start_lr*times**(i/max(num_it - 1, 1)))
         probe._step(xb, yb)
         smooth = float(probe.recorder.losses[-1])
         if not math.isfinite(smooth) or (losses and smooth > 4*min(losses)): break
@@ -221,7 +221,6 @@ def _lr_find(self,
              show_plot: bool = True, # draw loss against learning rate?
              ) -> LRFind: # suggestion, learning rates tried, running average of the losses
     "Try rising learning rates on a copy of the model and suggest one; nothing of the Learner is changed."
-    for name, lr in ('start_lr', start_lr), ('end_lr', end_lr): check_number(name, lr, 1e-30)
     with as_found(self.dls.train):
         probe = Learner(self.dls, copy.deepcopy(self.model), self.loss_func, self.opt_func, verbose=False)
         probe._prepare(start_lr)
@@ -262,10 +261,11 @@ def _fit_one_cycle(self,
                    lr_max: float = None, # highest learning rate; None: the Learner's own
                    pct_start: float = .25): # share of the run in which the rate rises
     "Train with a learning rate that rises, then falls to almost nothing."
-    check_count('epochs', epochs, 0)
-    cycle = OneCycle(self.lr if lr_max is None else lr_max, epochs*len(self.dls.train), pct_start)
-    self.cbs.append(cycle)
-    try: self.fit(epochs, cycle.low)
-    finally: self.cbs.remove(cycle)
+    steps = check_count('epochs', epochs, 0)*len(self.dls.train)
+    cycle = OneCycle(self.lr if lr_max is None else lr_max, steps, pct_start)
+    try:
+        self.cbs.append(cycle)
+        self.fit(epochs, cycle.low)
+    finally: self.cbs[:] = [cb for cb in self.cbs if cb is not cycle]
 
 Learner.fit_one_cycle = _fit_one_cycle

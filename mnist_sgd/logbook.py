@@ -19,7 +19,8 @@ class Table:
                  epochs: int): # how many are to come
         self.bar = None
         if learn.verbose:
-            total = epochs*len(learn.dls.train) if hasattr(learn.dls.train, '__len__') else None
+            try: total = epochs*len(learn.dls.train)
+            except TypeError: total = None
             self.bar = tqdm(total=total, desc='fit', leave=False, disable=bool(os.environ.get('TQDM_DISABLE')))
         self.write(['epoch', *learn.recorder.metric_names])
 

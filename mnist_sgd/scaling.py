@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from .guards import measuring
 from .learner import Learner
 
 # %% ../nbs/10_scaling.ipynb #5a000013
@@ -23,6 +24,9 @@ class HandNet:
         self.params, self.bs = [p.detach() for p in model.parameters()], bs
         if len(self.params) != 4 or self.params[0].ndim != 2:
             raise ValueError(f'the model has {len(self.params)} parameters, wanted the 4 of `simple_net`')
+        kinds = [type(m).__name__ for m in model.children()]
+        if kinds != ['Linear', 'ReLU', 'Linear']:
+            raise ValueError(f'the model is {", ".join(kinds)}, wanted Linear, ReLU, Linear: the gradients are those of `simple_net`')
         (self.nh, self.n_in), n_out = self.params[0].shape, len(self.params[2])
         def buffer(width): return self.params[0].new_empty(bs, width)
         self.xb, self.h, self.dh, self.z, self.dz = map(buffer, (self.n_in, self.nh, self.nh, n_out, n_out))
@@ -98,13 +102,13 @@ def _validate(self,
               dl=None) -> list: # a `ShardLoader`; None: the validation loader # loss and metrics, floats
     "Measure loss and metrics: each rank its rows, then one sum over all; every row counts once."
     funcs, sums = [self.batch_loss, *self.metrics], torch.zeros(2 + len(self.metrics), dtype=torch.float64)
-    self.model.eval()
-    with torch.inference_mode():
+    with measuring(self.model):
         for xb, yb in self.dls.valid if dl is None else dl:
             if not len(yb): continue
             preds = self.model(xb)
             sums += len(yb)*torch.tensor([*[float(f(preds, yb)) for f in funcs], 1], dtype=torch.float64)
     sums = _sum(sums)
+    if not sums[-1]: raise ValueError('the loader gave 0 rows, wanted at least 1')
     return (sums[:-1]/sums[-1]).tolist()
 
 ShardLearner._train, ShardLearner.validate = _train_shared, _validate

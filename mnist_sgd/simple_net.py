@@ -56,6 +56,7 @@ def plot_net(
     if x.numel() != first.in_features:
         raise ValueError(f'the image has {x.numel()} numbers and the net {first.in_features} inputs: give one image')
     with torch.no_grad(): fires = first(x.flatten()).clamp_min(0); says, out = last.weight*fires, last(fires)
+    fires, says, out = fires.cpu(), says.cpu(), out.cpu()
     ax, ends = plt.subplots(figsize=figsize)[1], (torch.arange(len(out)) + .5)/len(out)
     heights, best = _draw_units(ax, fires, says, ends), says.abs().sum(0).topk(pictures).indices.sort().values
     def place(x0, y, size): return ax.inset_axes((x0, y - size/2, size*1.6, size), transform=ax.transData)

@@ -2,7 +2,7 @@
 import io
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 def mask(img, rng, side=None, turn=0., lean=0., width=0):
     "Ink of a digit, large; width: pixels by which strokes grow on either side, None for a thin pen."
@@ -131,3 +131,38 @@ def page(imgs, seed=0, cols=6):
         layer.paste(big, at, big)
     grey = np.asarray(lit(layer, rng, paper=(170, 225), ink=(30, 90), light=shade(layer.size, rng), blur=1.), float)
     return Image.fromarray((grey + texture(layer.size, rng)).clip(0, 255).astype(np.uint8))
+
+
+def scribble(rng):
+    "A pencil that ran about on the sheet."
+    im = Image.new('L', (200, 200), 255)
+    for _ in range(int(rng.integers(1, 4))):
+        corners = rng.uniform(30, 170, (int(rng.integers(4, 9)), 2))
+        t, smooth = np.linspace(0, len(corners) - 1, 120), np.ones(25)/25
+        x, y = (np.convolve(np.interp(t, np.arange(len(corners)), v), smooth, 'valid') for v in corners.T)
+        ImageDraw.Draw(im).line(list(zip(x, y)), 0, int(rng.integers(5, 14)), joint='curve')
+    return im
+
+def shape(rng):
+    "A blot, a block, a triangle, a cross, a plus, a box or a dash."
+    im, width, k = Image.new('L', (200, 200), 255), int(rng.integers(5, 14)), int(rng.integers(0, 7))
+    pen, (l, t), (r, b) = ImageDraw.Draw(im), rng.uniform(30, 70, 2), rng.uniform(130, 170, 2)
+    x, y = (l + r)/2, (t + b)/2
+    if k == 0: pen.ellipse((l, t, r, b), fill=0)
+    if k == 1: pen.rectangle((l, t, r, b), fill=0)
+    if k == 2: pen.polygon([(x, t), (l, b), (r, b)], outline=0, width=width)
+    if k == 3: pen.line((l, t, r, b), 0, width); pen.line((l, b, r, t), 0, width)
+    if k == 4: pen.line((x, t, x, b), 0, width); pen.line((l, y, r, y), 0, width)
+    if k == 5: pen.rectangle((l, t, r, b), outline=0, width=width)
+    if k == 6: pen.line((l, y, r, y + 5), 0, width)
+    return im
+
+def letter(rng):
+    "A printed letter that looks like no digit, slightly turned."
+    import matplotlib
+    faces = 'DejaVuSans.ttf', 'DejaVuSerif.ttf', 'STIXGeneralItalic.ttf'
+    face = f'{matplotlib.get_data_path()}/fonts/ttf/{rng.choice(faces)}'
+    im = Image.new('L', (200, 200), 255)
+    letters = list('ACDEFGHJKLMNPQRTUVWXYabdefhkmnprtuvwxy')
+    ImageDraw.Draw(im).text((45, 15), str(rng.choice(letters)), 0, ImageFont.truetype(face, int(rng.integers(90, 150))))
+    return im.rotate(rng.uniform(-10, 10), fillcolor=255)

@@ -213,6 +213,34 @@ def test_graders_run_on_the_gpu_too():
     assert 'device=x.device' in result.message
 
 
+@pytest.fixture
+def pretended(monkeypatch):
+    "Graders run on the CPU and on a GPU that is pretended, in this thread, since the pretence holds in one."
+    card = pytest.importorskip('pretend_gpu').PretendGPU
+    monkeypatch.setattr(grading, '_devices', lambda: ['cpu', 'cuda'])
+    monkeypatch.setattr(grading, 'bounded', lambda func, seconds: running.caught(func))
+    grading.warm_up()
+    with card(): yield
+
+
+@pytest.mark.parametrize('name', [n for n in NAMES if n != 'my_model'])
+def test_graders_run_on_a_pretended_gpu(name, pretended):
+    for source in (SOLUTIONS[name], *ANSWERS[name][1]):
+        result = exercise(name).check(source)
+        assert result, result
+    count('exercises graded on a pretended GPU')
+
+
+@pytest.mark.parametrize('source, words', [
+    ('def one_hot(y, n): return torch.eye(n)[y.cpu()]', 'device is cpu, wanted cuda'),
+    ('def mean_image(imgs): return (imgs + torch.zeros(1, 4, 3)).mean(0)', 'device=x.device'),
+    ('def dropout(x, p): return x*(torch.rand(x.shape) >= p)/(1 - p)', 'device=x.device'),
+    ('def batch_norm(x, weight, bias, eps): return F.batch_norm(x.cpu(), None, None, weight.cpu(), bias.cpu(), True, 0, eps)', 'device is cpu')])
+def test_an_answer_that_stays_on_the_cpu_is_told_so(source, words, pretended):
+    result = exercise(re.search(r'def (\w+)', source)[1]).check(source)
+    assert result.status == 'failed' and words in result.message, result
+
+
 def test_graders_run_on_each_device(monkeypatch):
     monkeypatch.setattr(grading, '_devices', lambda: ['cpu', 'cpu'])
     calls = []
