@@ -12,6 +12,7 @@ import copy
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -19,7 +20,6 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import torch
 from torch import nn
@@ -170,8 +170,8 @@ class _Files(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def send_head(self):
-        host = urlsplit(f'//{self.headers.get("Host") or "localhost"}').hostname
-        if host not in ('127.0.0.1', 'localhost'): return self.send_error(403, 'This page is served to its own machine alone')
+        host = (self.headers.get('Host') or 'localhost').strip()
+        if not re.fullmatch(r'(127\.0\.0\.1|localhost)(:\d*)?', host, re.I): return self.send_error(403, 'This page is served to its own machine alone')
         try: return super().send_head()
         except ValueError: return self.send_error(404, 'There is no such file')    # a name with a zero byte
 
