@@ -60,7 +60,7 @@ def _ink(
 
 def _strong(ink):
     "Ink in units of its own strength: the median of all that is at least half the strongest."
-    return ink/np.median(ink[ink >= .5*ink.max()])
+    return (ink/np.median(ink[ink >= .5*ink.max()])).round(9)     # a limit is met here as in the page's arithmetic
 
 # %% ../nbs/tools/own_digit.ipynb #0d161807
 def _heights(mask):

@@ -3,7 +3,7 @@
 'use strict';
 
 const SIDE = 28;
-const WIDTH = 1.9;       // of 20 pixels: the least width of a stroke
+const LEAST_WIDTH = 1.9;       // of 20 pixels: the least width of a stroke
 
 // One brightness for each pixel of a canvas: by the usual weights, or by the one channel that shows four times the ink.
 function greyOf(picture) {
@@ -117,7 +117,7 @@ function unevenPaper(grey) {
 // Ink in units of its own strength: the median of all that is at least half the strongest.
 function strong(table) {
   const most = table.values.reduce((a, b) => Math.max(a, b), 0), unit = medianOf(table.values.filter(v => v >= .5*most));
-  return {...table, values: table.values.map(v => v/unit)};
+  return {...table, values: table.values.map(v => Math.round(v/unit*1e9)/1e9)};
 }
 
 // Ink of each pixel, 0 paper, 1 full, whichever of ink and paper is darker; null if there is none to be seen.
@@ -172,7 +172,7 @@ function unruled(mask) {
 }
 
 // The pieces of ink, corners included: number of each pixel's piece (0 outside), and box, ink, strongest pixel of each.
-function piecesOf(mask, ink) {
+function inkPieces(mask, ink) {
   const {values, rows, cols} = mask, of = new Int32Array(values.length), pieces = [null];
   for (let start = 0; start < values.length; start++) {
     if (!values[start] || of[start]) continue;
@@ -216,7 +216,7 @@ function isFrame({of, pieces}, number, cols) {
 function digitOf({values, rows, cols}) {
   const all = {values: Uint8Array.from(values, v => v >= .2), rows, cols}, lineless = turned(unruled(turned(unruled(all))));
   const mask = values.some((v, p) => v >= .5 && lineless.values[p]) ? lineless : all;
-  const found = piecesOf(mask, values), pieces = found.pieces;
+  const found = inkPieces(mask, values), pieces = found.pieces;
   for (const piece of pieces) if (piece && piece.most < .5) piece.ink = 0;
   const heavy = pieces.map((_, i) => i).slice(1).sort((a, b) => pieces[b].ink - pieces[a].ink);
   let good = new Set(heavy.filter(i => pieces[i].ink > 0 && !pieces[i].rim));
@@ -249,9 +249,9 @@ function widthOf({values, rows, cols}) {
   return 2*values.reduce((a, b) => a + b, 0)/(outline*Math.PI/4);
 }
 
-// Make strokes that would be thinner than WIDTH of 20 pixels so wide: each pixel takes the most that is near.
+// Make strokes that would be thinner than LEAST_WIDTH of 20 pixels so wide: each pixel takes the most that is near.
 function bold(ink) {
-  const fine = 4, n = SIDE*fine, side = Math.max(ink.rows, ink.cols), grow = (WIDTH - widthOf(ink)*20/side)/2;
+  const fine = 4, n = SIDE*fine, side = Math.max(ink.rows, ink.cols), grow = (LEAST_WIDTH - widthOf(ink)*20/side)/2;
   if (grow < .1) return ink;
   const step = side/((20 - 2*grow)*fine), r = grow*fine, reach = Math.floor(r);
   const shift = size => (n - size/step)/2;
