@@ -81,10 +81,11 @@ def _fit(name, recipe, x, y, seed=0, place=(0, 1), device='cpu', cbs=(), facts=F
     from mnist_sgd.processes import ShardLearner, ShardLoader
     dls = DataLoaders(ShardLoader(x, y, recipe['bs'], None, seed, *place, device),
                       ShardLoader(x, y, 1000, 10_000, None, *place, device))
+    def measured(preds, targs): return accuracy(preds, targs) if preds.isfinite().all() else math.nan
     torch.manual_seed(seed)
     net = build_model(name, facts.size, len(facts.classes))   # the same weights on every rank …
     if place[0]: torch.manual_seed(seed + place[0])           # … and chance of its own
-    learn = ShardLearner(dls, net, cross_entropy, partial(SGD, mom=recipe['mom']), metrics=accuracy, verbose=False,
+    learn = ShardLearner(dls, net, cross_entropy, partial(SGD, mom=recipe['mom']), metrics=measured, verbose=False,
                          cbs=[lines := _Progress(recipe['epochs']*len(dls.train), dls.valid.n), *cbs])
     try: (learn.fit_one_cycle if recipe['one_cycle'] else learn.fit)(recipe['epochs'], recipe['lr'])
     finally: lines.bar.close()
