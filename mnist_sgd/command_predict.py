@@ -41,22 +41,22 @@ def _digits(file, facts):
     except Exception as e: raise ValueError(reason(e).removeprefix(f'{clean(file)}: ').removeprefix(f'{clean(file)} ')) from e
 
 # %% ../nbs/tools/command_predict.ipynb #43fa619a
-def _tell(file, digits, names, probs, as_json):
-    "Print what was read in a picture."
+def _tell(file, digits, names, probs, doubts, as_json):
+    "Print what was read in a picture, and where it is not sure."
     answers = [names[p.index(max(p))] for p in probs]
     if as_json:
-        told = [{'answer': a, 'box': [int(v) for v in d.box], 'line': d.line, 'probabilities': dict(zip(names, p))}
-                for d, a, p in zip(digits, answers, probs)]
+        told = [{'answer': a, 'box': [int(v) for v in d.box], 'line': d.line, 'doubt': why, 'probabilities': dict(zip(names, p))}
+                for d, a, p, why in zip(digits, answers, probs, doubts)]
         return print(json.dumps({'file': file, 'digits': told}), flush=True)
     name, several = clean(file), len(digits) > 1
     if several:
         lines = [''.join(a for a, d in zip(answers, digits) if d.line == i) for i in range(max(d.line for d in digits) + 1)]
         print(f'{name}: {len(digits)} digits: {" / ".join(lines)}', flush=True)
-    for d, a, p in zip(digits, answers, probs):
+    for d, a, p, why in zip(digits, answers, probs, doubts):
         left, top, right, bottom = d.box
         where = f' at {left},{top} to {right},{bottom}' if several else ''
         each = ' '.join(f'{answer}:{q:.3f}' for answer, q in zip(names, p))
-        print(f'{name}{where}: {a}  {each}', flush=True)
+        print(f'{name}{where}: {a}  {each}' + f'  not sure, {why}'*bool(why), flush=True)
 
 def _draw(file, digits, answers, folder):
     "Write the picture with a box and the answer at each digit into a folder; what is not ours there stays."
@@ -74,17 +74,21 @@ def run_predict(
     json: bool = False, # an object a picture instead of lines?
 ) -> int: # exit code: 0, or 1 where some file could not be read
     "Read the digits of each picture and print them, with their probabilities."
+    import torch
     from mnist_sgd.full_mnist import log_softmax
+    from mnist_sgd.own_digit import doubt
     learn, code = load_model(model_file), 0
     names = [*map(clean, learn.facts.classes)]
     for file in files:
         try:
             digits = _digits(file, learn.facts)
             probs = [log_softmax(learn.predict(d.img.reshape(1, -1)))[0].exp().tolist() for d in digits]
+            asked = [] if learn.facts.own else zip(probs, digits)   # what doubt knows is MNIST's form
+            doubts = [doubt(torch.tensor(p), d.img, names) for p, d in asked] or ['']*len(digits)
             if boxes is not None: _draw(file, digits, [names[p.index(max(p))] for p in probs], boxes)
         except Exception as e:
             print(f'mnist_sgd: {clean(file) or repr(file)}: {reason(e)}', file=sys.stderr, flush=True)
             code = 1
             continue
-        _tell(file, digits, names, probs, json)
+        _tell(file, digits, names, probs, doubts, json)
     return code

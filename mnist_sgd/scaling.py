@@ -127,7 +127,7 @@ class Mixed(nn.Module):
 # %% ../nbs/10_scaling.ipynb #d0c50009
 #@title Names that moved to the tools
 _MOVED = {'ShardLoader': 'processes', 'ranks': 'processes', 'Checkpoint': 'checkpoints', 'Pictures': 'datasets',
-          'load_rows': 'datasets', '_labels': 'datasets', '_part': 'datasets', '_write_whole': 'files.write_whole'}
+          'load_rows': 'datasets', '_write_whole': 'files.write_whole'}
 
 def __getattr__(name):
     "Find what has moved to a room of its own."

@@ -1,5 +1,6 @@
 """The command `mnist_sgd`, run as its users run it: results, exit codes, and what is kept when something fails."""
 import errno
+import json
 import os
 import re
 import shutil
@@ -164,12 +165,23 @@ def test_predict_reads_drawings(trained, drawings):
     right = 0
     for line, (file, digit) in zip(lines, drawings.items(), strict=True):
         name, rest = line.rsplit(': ', 1)
-        answer, *each = rest.split()
+        told, *doubt = rest.split('  not sure, ')
+        answer, *each = told.split()
         probs = [float(p.split(':')[1]) for p in each]
         assert name == str(file) and len(probs) == 10 and abs(sum(probs) - 1) < .01
-        assert probs[int(answer)] == max(probs)
+        assert probs[int(answer)] == max(probs) and (not doubt) <= (max(probs) >= .5)
         right += int(answer) == digit
     assert right >= 17
+
+
+def test_predict_doubts_a_blot_and_says_so_in_json(trained, tmp_path):
+    Image.new('L', (40, 40), 255).save(tmp_path/'blot.png')
+    with Image.open(tmp_path/'blot.png') as im: im.paste(0, (10, 8, 30, 32)); im.save(tmp_path/'blot.png')
+    model = ['--model-file', str(trained[0]/'mnist_sgd_out'/MODEL)]
+    said = run('predict', *model, 'blot.png', cwd=tmp_path).stdout
+    assert '  not sure, ' in said and 'blot' in said.split('  not sure, ')[1]
+    told = json.loads(run('predict', *model, '--json', 'blot.png', cwd=tmp_path).stdout)
+    assert 'blot' in told['digits'][0]['doubt']
 
 
 def png(width, height):
