@@ -4,7 +4,7 @@
     site/build.py                                               writes site/_build/html
     python -m http.server -b 127.0.0.1 -d site/_build/html      serves it on this machine alone
 """
-import importlib, json, re, shutil, subprocess, sys
+import ast, importlib, json, re, shutil, subprocess, sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,10 +31,16 @@ def markdown(source, names):
                      for line in source.split('\n'))
 
 
+def only_imports(source):
+    "Does a cell import, and nothing else?"
+    try: return {ast.Import, ast.ImportFrom} >= {type(node) for node in ast.parse(source).body}
+    except SyntaxError: return False
+
+
 def folded(cell, source):
     "A cell whose code is folded becomes a closed box that bears its title."
     title = re.match(r'#@title *(.+)\n?', source)
-    words = title[1] if title else 'code'
+    words = title[1] if title else 'imports' if only_imports(source) else 'code'
     box = {'tags': ['hide-input'], 'mystnb': {'code_prompt_show': f'Show: {words}', 'code_prompt_hide': f'Hide: {words}'}}
     return cell | {'metadata': box, 'source': source[title.end():] if title else source}
 
