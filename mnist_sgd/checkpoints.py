@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
 from .files import check_finite, load_tensors, write_whole
 from .learner import OneCycle
@@ -79,7 +80,8 @@ def _tensors(learn):
     "All tensors of a run, by name; every rank takes part, for each has its own random state."
     rec, chance = learn.recorder, _chance(learn)
     losses = [float(v) for v in rec.losses]
-    model = {f'model.{k}': v.detach().cpu().clone() for k, v in learn.model.state_dict().items()}
+    net = learn.model.module if isinstance(learn.model, DistributedDataParallel) else learn.model   # while ranks train
+    model = {f'model.{k}': v.detach().cpu().clone() for k, v in net.state_dict().items()}
     own = {'rank.rng': gather(torch.get_rng_state()), 'rank.avg': gather(torch.tensor(rec._avg, dtype=torch.float64))}
     if chance is not None: own['rank.device'] = gather(chance)
     seen = {'losses': torch.tensor(losses), 'lrs': torch.tensor(rec.lrs, dtype=torch.float64)}

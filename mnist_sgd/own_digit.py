@@ -270,7 +270,7 @@ def doubt(
     "Say why a reading is to be doubted: another answer is near, a blot, many pieces."
     (most, _), (first, second) = (v.tolist() for v in torch.as_tensor(probs).topk(2))
     names = range(len(probs)) if names is None else names
-    pieces = _pieces(img.view(28, 28).numpy() > .3)[1]
+    pieces = _pieces(img.view(28, 28).cpu().numpy() > .3)[1]
     why = [f'it might be {names[first]} or {names[second]}']*(most < LIMITS['sure'])
     why += ['so much of it is ink that it looks like a blot']*(img.mean().item() > LIMITS['most_ink'])
     return '; '.join(why + [f'it is in {pieces} pieces']*(pieces > LIMITS['most_pieces']))

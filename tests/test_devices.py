@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 
 import mnist_sgd
-from mnist_sgd import data, demo, full_mnist, generalize, learner, linear_learner, pixel_similarity, sgd_basics, simple_net
+from mnist_sgd import data, demo, full_mnist, generalize, learner, linear_learner, own_digit, pixel_similarity, sgd_basics, simple_net
 from mnist_sgd.checkpoints import Checkpoint
 from mnist_sgd.processes import ShardLearner, ShardLoader, gather, read_rows, shard
 from mnist_sgd.scaling import HandNet, Mixed
@@ -210,6 +210,7 @@ ROWS = {    # name: a call with what is on the GPU; a tensor that it gives back 
     'show_signed': lambda _: pixel_similarity.show_signed(squares()[0] - .5, label='weight'),
     'plot_net': lambda _: simple_net.plot_net(simple_net.simple_net().to('cuda'), squares()[0]),
     'load_mnist': lambda _: data.load_mnist(device='cuda')[1][0], 'as_mnist': lambda _: ('CPU', full_mnist.as_mnist(squares()[0])),
+    'doubt': lambda _: ('CPU', torch.tensor(len(own_digit.doubt(logits()[0].softmax(0), squares()[0])))),
     'augment': lambda _: generalize.augment(some()[0]),
     'page_model': lambda _: ('CPU', demo.page_model(simple_net.simple_net().to('cuda'))(some()[0].cpu())),
     'page_weights': lambda _: demo.page_weights({'net': simple_net.simple_net().to('cuda')}, *some()),
