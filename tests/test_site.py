@@ -45,7 +45,7 @@ def test_page_of_a_notebook(html, path):
     page = soup(html/path.relative_to(ROOT).with_suffix('.html'))
     nb = json.loads(path.read_text(encoding='utf-8'))
     cells = [(c['cell_type'], ''.join(c['source']), c.get('outputs', [])) for c in nb['cells']]
-    assert page.h1.get_text().rstrip('#') == re.match('# (.+)', cells[0][1])[1]
+    assert page.h1.get_text().rstrip('#').replace('’', "'") == re.match('# (.+)', cells[0][1])[1]
     url = f'{SETTINGS["user"]}/{SETTINGS["repo"]}/blob/{SETTINGS["branch"]}/{path.relative_to(ROOT)}'
     assert {a['href'] for a in page.select('a[href*=colab]')} == {f'https://colab.research.google.com/github/{url}'}
     assert len(page.select('a[href*=colab]')) == 2, 'the button above and the link below the title'
