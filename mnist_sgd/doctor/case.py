@@ -20,7 +20,11 @@ from .parts import lr_of, split_loaders
 # %% ../../nbs/tools/doctor_case.ipynb #0a2c1612
 def unpack(
     learn, # a Learner, ours or fastai's
-    dls, loss_func, opt, metrics, lr, # what was given besides, or None
+    dls, # loaders that were given besides, or None
+    loss_func, # likewise
+    opt, # likewise
+    metrics, # likewise
+    lr, # likewise
 ): # the same pieces, model first
     "Take the pieces of a Learner, ours or fastai's; what was given besides goes first."
     def has(*names): return next((v for n in names if (v := getattr(learn, n, None)) is not None), None)

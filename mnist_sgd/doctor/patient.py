@@ -23,8 +23,10 @@ def _images():
     return x[:2000], y[:2000], x[50000:51000], y[50000:51000]
 
 def loaders(
-    x=None, y=None, # training images and labels; None: 2,000 of MNIST
-    vx=None, vy=None, # validation images and labels; None: 1,000 others
+    x=None, # training images; None: 2,000 of MNIST
+    y=None, # their labels
+    vx=None, # validation images; None: 1,000 others
+    vy=None, # their labels
     bs: int = 64, # items a batch
     shuffle: bool = True, # training items in a new order each time?
 ) -> DataLoaders:

@@ -50,8 +50,10 @@ def _belong(x, k):
     return float((answer == k[half:]).float().mean()) > 1/len(classes) + .3*(1 - 1/len(classes))
 
 def turned(
-    x, k, # images as squares, and their classes
-    ref, kref, # images of which the way up is known, and their classes
+    x, # images as squares
+    k, # their classes
+    ref, # images of which the way up is known
+    kref, # their classes
 ): # (name of the turn, share of the images, share of the others), or None
     "Find the turn that brings images nearer to those of their class."
     n = int(max(k.max(), kref.max())) + 1

@@ -175,7 +175,8 @@ def optimizer_at(
 def take_step(
     case, # the set-up under examination
     opt, # an optimizer, or an object without `step`
-    xb, yb, # a batch
+    xb, # images of a batch
+    yb, # its targets
 ): # the loss before the step
     "Take one step; an optimizer that asks for the loss itself, as LBFGS does, is given a function."
     loss = case.loss_on(xb, yb)
