@@ -1,8 +1,7 @@
 #!/usr/bin/env python
 """Check what ties notebooks and modules together; exit 1 if anything is wrong."""
-import ast, re, subprocess, sys
+import ast, json, re, subprocess, sys
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 
 from house import LIB, ORDER, ROOT, cells, default_exps, is_chapter, is_export, module_file, module_of, notebooks, rooms, source
 
@@ -101,12 +100,32 @@ def cell_ids(path):
     for i in sorted({str(i) for i in ids if not i or ids.count(i) > 1}): yield f'cell id {i} is missing or not unique'
 
 
-def imports_alone(name):
-    "The module imports in a fresh process and loads none of UNWANTED."
-    code = f'import sys, {name}; print(*sorted({UNWANTED!r} & set(sys.modules)))'
-    r = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
-    if r.returncode: yield r.stderr.strip().splitlines()[-1]
-    elif r.stdout.strip(): yield f'loads {r.stdout.strip()}'
+# One process loads what modules import from others, then each module is imported in a copy of it that knows no module of ours.
+ALONE = """
+import importlib, json, os, sys
+import matplotlib.pyplot, numpy, PIL.Image, requests, safetensors.torch, torch, tqdm
+names, unwanted = json.load(sys.stdin)
+for name in names:
+    read, write = os.pipe()
+    if not os.fork():
+        try: importlib.import_module(name)
+        except BaseException as e: told = f'{type(e).__name__}: {e}'
+        else: told = ', '.join(sorted({*unwanted} & {*sys.modules}))
+        os.write(write, json.dumps(told).encode())
+        os._exit(0)
+    os.close(write)
+    with open(read) as f: told = f.read()
+    os.wait()
+    print(json.dumps([name, json.loads(told) if told else 'ended the process']), flush=True)
+"""
+
+def imports_alone(names):
+    "Each module imports by itself and loads none of UNWANTED: (name, problems)."
+    r = subprocess.run([sys.executable, '-c', ALONE], cwd=ROOT, capture_output=True, text=True, input=json.dumps([names, [*UNWANTED]]))
+    if r.returncode: raise RuntimeError(r.stderr)
+    for line in r.stdout.splitlines():
+        name, told = json.loads(line)
+        yield name, [f'loads {told}' if {*told.split(', ')} <= UNWANTED else told] if told else []
 
 
 def module_files(): return [p for p in sorted((ROOT/LIB).rglob('*.py')) if p not in (ROOT/LIB/'__init__.py', ROOT/LIB/'_modidx.py')]
@@ -124,8 +143,7 @@ def main():
                    (f'{name}: cell ids', cell_ids(p))]
     checks += [(f'{p.relative_to(ROOT)}: notebook', own_notebook(p, made)) for p in modules]
     names = [LIB, *('.'.join(p.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__') for p in modules)]
-    with ThreadPoolExecutor(2) as pool: alone = pool.map(lambda n: list(imports_alone(n)), names)
-    checks += [(f'{n}: imported alone', found) for n, found in zip(names, alone)]
+    checks += [(f'{n}: imported alone', found) for n, found in imports_alone(names)]
     failed = 0
     for name, problems in checks:
         problems = list(problems)

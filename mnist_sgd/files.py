@@ -25,9 +25,11 @@ def check_target(
 ) -> Path: # the same path
     "Let only a file or nothing stand where one is to be written; raises `ValueError` for a link, folder, pipe, device."
     file = Path(file)
-    with contextlib.suppress(FileNotFoundError):
-        kind = _KINDS.get(stat.S_IFMT(file.lstat().st_mode))
-        if kind: raise ValueError(f'{file} is a {kind}, wanted a file or a free name: give another name')
+    try: kind = _KINDS.get(stat.S_IFMT(file.lstat().st_mode))
+    except FileNotFoundError: return file
+    except NotADirectoryError:
+        raise ValueError(f'cannot write {file}: a part of its path is a file, wanted a folder: give another name') from None
+    if kind: raise ValueError(f'{file} is a {kind}, wanted a file or a free name: give another name')
     return file
 
 def check_source(
