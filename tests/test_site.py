@@ -127,13 +127,22 @@ def address(html):
 WIDTHS = {'desktop': (1280, 800), 'phone': (390, 844)}
 
 
-# The code of a page is thousands of coloured words, on which axe takes ten minutes. How a word looks follows from its
-# classes, its own style and the box that it stands in, so one word of each kind is left for axe and the rest become text.
+# The code of a page is thousands of coloured words, and its lists of contents name every page of the site: axe takes
+# ten minutes on them. How a word or an entry looks follows from its classes, its own style and the box that it stands in,
+# so one of each kind is left for axe; the other words become text, and the other entries go.
 ONE_OF_EACH = """() => { const seen = new Set()
+const again = kind => seen.has(kind) || !seen.add(kind)
 for (const word of document.querySelectorAll('.highlight span, .sig span')) {
     const box = word.closest('.cell_input, .cell_output')
-    const kind = [word.className, word.style.cssText, word.parentElement.className, box && box.className].join('|')
-    if (seen.has(kind)) word.replaceWith(...word.childNodes); else seen.add(kind)
+    if (again([word.className, word.style.cssText, word.parentElement.className, box && box.className].join('|')))
+        word.replaceWith(...word.childNodes)
+}
+for (const entry of document.querySelectorAll('nav li')) {
+    let kind = ''
+    if (!entry.isConnected) continue
+    for (let e = entry; e.tagName != 'NAV'; e = e.parentElement) kind += `|${e.tagName} ${e.className} ${e.style.cssText}`
+    for (const e of entry.querySelectorAll(':scope > :not(ul)')) kind += `|${e.tagName} ${e.className} ${e.style.cssText}`
+    if (again(kind)) entry.remove()
 }
 document.body.normalize() }"""
 

@@ -9,6 +9,7 @@ __all__ = ['plain', 'split_loaders', 'opt_params', 'lr_of', 'set_lr', 'finite', 
 # %% ../../nbs/tools/doctor_parts.ipynb #11e20b8f
 import inspect
 import types
+from hashlib import blake2b
 
 import torch
 from torch import nn
@@ -105,10 +106,10 @@ def check_batch(
 def keys_of(
     xb, # images, the first axis counts them
 ): # list of int
-    "Make a number for each image that is the same for the same pixels alone."
+    "Make a number for each image that is the same for the same pixels alone, in every run of Python (its own `hash` differs)."
     rows = xb.cpu().flatten(1)
     rows = rows.numpy() if rows.dtype != torch.bfloat16 else rows.float().numpy()
-    return [hash(row.tobytes()) for row in rows]
+    return [int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest(), 'big') for row in rows]
 
 # %% ../../nbs/tools/doctor_parts.ipynb #099950d8
 def length_of(

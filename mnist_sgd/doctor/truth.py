@@ -104,9 +104,10 @@ def _partial(told, expected, rows):
         scale = next((s for s in (1, 100, rows) if abs(v[0] - s) < .011*s), None)
         if scale and any(abs(a/scale - e['right']) > .012 for a, e in zip(v, expected)): return v
 
-def _first_batch(case, all_right, batches):
+def _first_batch(case, all_right, batches, rows):
     "Does the figure hang on the first batch alone?"
-    first, share = set(batches[0]), len(batches[0])/sum(map(len, batches))
+    first = set(batches[0])
+    share = len(first)/max(rows, sum(map(len, batches)))
     if share > .34: return
     for best, v in zip(all_right, ask_validate(case, first)[0]):
         scale = next((s for s in (1, 100) if abs(best - s) < .011*s), None)
@@ -129,7 +130,7 @@ def _untrue_validate(case):
     if whole and any(_is_true(v, means, [1, 100, len(asked[0][1])]) for v in zip(*told)): return
     v = _judge(told, expected, rows) or (_partial(told, expected, rows) if len(shown) < .9*rows else None)
     if not v:
-        yield from _first_batch(case, told[0], asked[0][1])
+        yield from _first_batch(case, told[0], asked[0][1], rows)
         return
     seen = '' if len(shown) > .98*rows else f'; it looks at {len(shown)} of {rows} images'
     again = sum(map(len, asked[0][1])) > len(shown)
