@@ -103,8 +103,8 @@ def cell_ids(path):
 # One process loads what modules import from others, then each module is imported in a copy of it that knows no module of ours.
 ALONE = """
 import importlib, json, os, sys
-import matplotlib.pyplot, numpy, PIL.Image, requests, safetensors.torch, torch, tqdm
 names, unwanted = json.load(sys.stdin)
+if len(names) > 9: import matplotlib.pyplot, numpy, PIL.Image, requests, safetensors.torch, torch, tqdm
 for name in names:
     read, write = os.pipe()
     if not os.fork():

@@ -27,7 +27,7 @@ html_title = project
 html_context = {'default_mode': 'auto'}  # dark where the reader's system is
 html_static_path, templates_path = ['_static'], ['_templates']
 html_sidebars = {'**': ['navbar-logo', 'search-button-field', 'draw', 'sbt-sidebar-nav']}
-html_css_files = ['custom.css']
+html_css_files, html_favicon = ['custom.css'], '_static/icon.svg'
 html_copy_source = html_show_sourcelink = False  # pages are made of notebooks: the whole one is on Colab and GitHub
 html_theme_options = dict(
     repository_url=cfg['git_url'], repository_branch=cfg['branch'], use_repository_button=True,

@@ -10,8 +10,16 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')  # tests run side by side, and a t
 TOLD = 0  # rows of `faults.ROWS` that a test's report has taken along
 
 
+LONGEST = 'test_site test_doctor test_scaling test_demo_browser test_data_faults test_own_digit test_house'.split()
+
+
 def pytest_configure(config):
-    config.option.loadscopereorder = False  # pytest -n 2 --dist loadfile: in order of names the two longest files end side by side
+    config.option.loadscopereorder = False  # pytest -n 2 --dist loadfile: files are handed out in the order that follows
+
+
+def pytest_collection_modifyitems(items):
+    "The longest files first, so that both processes have work to the end."
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(autouse=True)
