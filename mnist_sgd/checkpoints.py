@@ -145,6 +145,7 @@ def _save(self, learn):
     from safetensors.torch import save
     dl, rec, tensors = learn.dls.train, learn.recorder, _tensors(learn)
     if dl.rank: return
+    check_finite({k: v for k, v in tensors.items() if k.startswith(('model.', 'opt.'))}, 'this run')     # `load` takes no others
     if _mark(self.file) not in (None, self.mark):
         raise ValueError(f'{self.file} was written by another run: give each run a file of its own')
     run = json.dumps({'facts': self.facts or _facts(learn, self.about), 'epoch': dl.epoch, 'batch': dl.batch,

@@ -72,7 +72,7 @@ class Columns:
     def _take(self, column, rows):
         if isinstance(rows, slice): return column[rows]
         if isinstance(column, torch.Tensor): return column.index_select(0, rows.to(column.device))
-        return tuple(column[i] for i in rows)
+        return tuple(column[i] for i in rows.tolist())
 
 # %% ../nbs/tools/columns.ipynb #40667059
 def forever(

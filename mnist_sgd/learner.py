@@ -39,7 +39,7 @@ class DataLoader(Columns):
     def __len__(self): return self.n//self.bs if self.drop_last else -(-self.n//self.bs)
 
     def __iter__(self):
-        order = torch.randperm(self.n) if self.shuffle else None
+        order = torch.randperm(self.n).to(self.device) if self.shuffle else None   # moved once, not in each batch
         for i in range(len(self)):
             rows = slice(i*self.bs, min((i+1)*self.bs, self.n))
             yield self.take(rows if order is None else order[rows])

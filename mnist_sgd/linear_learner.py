@@ -84,8 +84,9 @@ class BasicOptim:
     "Plain stochastic gradient descent: p ← p − lr·gradient, for each parameter."
     def __init__(self,
                  params, # leaf tensors that ask for gradients
-                 lr: float): # learning rate, how far a step goes, above 0
+                 lr: float): # learning rate, how far a step goes, at least 0
         self.params, self.lr = list(params), lr
+        if not 0 <= lr < float('inf'): raise ValueError(f'lr is {lr}, wanted a number of at least 0')
 
     def step(self):
         "Move each parameter against its gradient; raises `ValueError` if there is no gradient at all."

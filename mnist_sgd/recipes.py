@@ -58,7 +58,7 @@ def _read_facts(file, text):
         facts = Facts(**json.loads(text)) if text else Facts()
         facts = facts._replace(classes=(*map(str, facts.classes),), size=(*map(int, facts.size),))
         if len(facts.size) == 2 and all(1 <= side <= 1024 for side in facts.size) and 1 < len(facts.classes) <= 10_000: return facts
-    except (TypeError, ValueError): pass
+    except (TypeError, ValueError, OverflowError, RecursionError): pass
     raise ValueError(f'{file} does not say on what images it was trained: move it away and run `mnist_sgd train` anew')
 
 # %% ../nbs/tools/recipes.ipynb #51e3aaef

@@ -65,10 +65,11 @@ def _save(self,
           file: str|Path, # path; '.safetensors' is added where it is missing
           metadata: dict = None, # names and values, kept in the file as texts
           ) -> Path: # path written
-    "Save the model's weights; an older file is replaced in one stroke or not at all."
-    file = _named(file)
+    "Save the model's weights, an older file replaced whole or not at all; raises `ValueError` if one is NaN or infinite."
+    file, weights = _named(file), self.model.state_dict()
+    check_finite(weights, 'the model')
     file.parent.mkdir(parents=True, exist_ok=True)
-    return save_tensors(file, self.model.state_dict(), metadata)
+    return save_tensors(file, weights, metadata)
 
 def _load(self,
           file: str|Path, # path; '.safetensors' is added where it is missing

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from .guards import measuring
+from .guards import check_number, measuring
 from .learner import Learner
 
 # %% ../nbs/10_scaling.ipynb #5a000013
@@ -51,7 +51,8 @@ def _train_epoch(self,
                  x: torch.Tensor, # all inputs, float32 (n, n_in)
                  y: torch.Tensor, # all labels, int64 (n,)
                  lr: float): # learning rate
-    "Train for one pass over the rows in a new random order; raises `ValueError` if the shapes do not fit."
+    "Train for one pass over the rows in a new random order; raises `ValueError` on shapes or a rate that cannot be."
+    check_number('lr', lr)
     if x.shape != (len(y), self.n_in) or y.ndim != 1:
         raise ValueError(f'x has shape {tuple(x.shape)}, y {tuple(y.shape)}: wanted (n, {self.n_in}) and (n,)')
     with torch.inference_mode():

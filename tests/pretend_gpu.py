@@ -11,6 +11,8 @@ from torch.utils._pytree import tree_leaves
 
 GPU, CPU = torch.device('cuda', 0), torch.device('cpu')
 MOVES = {torch.Tensor.to, torch.Tensor.cuda, torch.Tensor.cpu, torch.as_tensor, torch.asarray}
+WAITS = {torch.Tensor.item, torch.Tensor.tolist, torch.Tensor.__bool__, torch.Tensor.__float__, torch.Tensor.__int__, torch.Tensor.__index__,
+         torch.Tensor.nonzero, torch.equal, torch.nonzero}      # the CPU waits for the number, or for how many there are
 TO_NUMPY = {torch.Tensor.numpy, torch.Tensor.__array__}
 INNER = {torch.nn.functional.one_hot}    # makes a tensor inside, where this card sees nothing: looked at as a whole
 ROWS = {'index', 'index_put', 'index_put_', '_index_put_impl_', '_unsafe_index'}   # row numbers may lie on the CPU
@@ -71,7 +73,7 @@ class PretendGPU(TorchFunctionMode):
     "Pretend that this machine has one GPU: tensors say where they are, and do not mix."
     def __init__(self):
         super().__init__()
-        self.ops = Operations()
+        self.ops, self.waits = Operations(), 0       # how often the CPU has waited for the card
 
     def __enter__(self):
         self.ops.__enter__()
@@ -86,6 +88,7 @@ class PretendGPU(TorchFunctionMode):
         here = bool(args) and torch.is_tensor(args[0]) and self.ops.has(args[0])
         if func == torch.Tensor.device.__get__: return GPU if here else func(*args)
         if func == torch.Tensor.is_cuda.__get__: return here
+        self.waits += here and func in WAITS
         if func in TO_NUMPY and here:
             raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host "
                             'memory first.')
@@ -112,4 +115,6 @@ class PretendGPU(TorchFunctionMode):
         if torch.is_tensor(args[0]): t = args[0] if dtype is None else args[0].to(dtype)
         else: t = func(*args, **{k: v for k, v in kwargs.items() if k != 'device'})
         if kwargs.get('copy'): t = t.clone()
-        return t if self.ops.has(t) == gpu else Move.apply(t, self.ops, gpu)
+        if self.ops.has(t) == gpu: return t
+        self.waits += 1
+        return Move.apply(t, self.ops, gpu)

@@ -151,6 +151,20 @@ def test_tensors_that_do_not_fit_are_refused_though_sealed(content, tmp_path, na
     assert same(state(learn), before)
 
 
+@pytest.mark.parametrize('what', ['weight', 'momentum'])
+def test_a_run_that_has_lost_its_numbers_keeps_the_last_good_checkpoint(tmp_path, what):
+    class Spoil:
+        def after_batch(self, learn):
+            if learn.epoch != 1: return
+            t = learn.model[0].bias.data if what == 'weight' else learn.opt.sums[1]
+            t.fill_(torch.nan)
+    learn = make(tmp_path/'c', resume=False)
+    learn.cbs.insert(0, Spoil())
+    with pytest.raises(ValueError, match='this run has .* that are NaN or infinite'): learn.fit(3)
+    (again := make(tmp_path/'c')).fit(3)
+    assert again.start == 1 and all(torch.isfinite(p).all() for p in again.model.parameters())
+
+
 # another run
 
 OTHER = {

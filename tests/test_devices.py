@@ -235,6 +235,20 @@ def test_what_is_on_the_gpu_stays_there(gpu, name, tmp_path, monkeypatch):
     matplotlib.pyplot.close('all')
 
 
+@pytest.mark.parametrize('opt_func', [partial(learner.SGD, mom=.9), linear_learner.BasicOptim, torch.optim.SGD])
+@pytest.mark.parametrize('loader', [learner.DataLoader, ShardLoader])
+def test_no_batch_waits_for_the_card(gpu, loader, opt_func):
+    "From batch to batch nothing is asked of the card or sent to it; the loss is torch's, for ours look at the labels."
+    class Count:
+        def after_batch(self, learn): seen.setdefault(learn.epoch, []).append(gpu.waits)
+    seen, kind = {}, learner.Learner if loader is learner.DataLoader else ShardLearner
+    learn = kind(loaders(loader), simple_net.simple_net(), nn.functional.cross_entropy, opt_func, lr=.1, metrics=full_mnist.accuracy,
+                 cbs=[Count()], verbose=False)
+    learn.fit(2)
+    assert [len(s) for s in seen.values()] == [3, 3] and seen[1][0] > seen[0][0], 'the end of an epoch asks for its figures'
+    for counts in seen.values(): assert len({*counts}) == 1, counts
+
+
 def test_the_command_trains_on_a_gpu_and_reads_on_the_cpu(gpu, tmp_path, monkeypatch, capsys):
     from mnist_sgd.cli import main
     real = data.load_mnist

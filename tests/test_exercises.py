@@ -1,5 +1,5 @@
 """The graders of the exercises: every one is tried on stubs, on wrong answers, on code that breaks, and on right answers."""
-import ast, importlib.util, json, re, shutil, socket, subprocess, sys, threading
+import ast, importlib.util, json, re, select, shutil, socket, subprocess, sys, threading, time
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -395,6 +395,26 @@ def test_a_flood_of_words_is_kept(name, stream, capfd):
     out, err = capfd.readouterr()
     assert result.kind == 'time' and len(out) < 400 and not err
     assert re.search(r"never ends\?\nYour code printed:\n(word\n){10}\.\.\. and [\d,]+ characters more\n$", out), out
+
+
+WAYS = {
+    'os.write': "while True: os.write(1, b'word\\n')", 'another program': "subprocess.run(['yes', 'word'])",
+    'a program left behind': "subprocess.Popen(['yes', 'word'])\n        while True: pass", 'a shell': "os.system('yes word >&2')",
+    'a stream held from before': "while True: held.write('word\\n')",
+    'a thread': "t = threading.Thread(target=talk); t.start(); t.join()", 'a thread left behind': "threading.Thread(target=talk).start(); time.sleep(.1)"}
+
+
+@pytest.mark.skipif(not hasattr(select, 'poll'), reason='pipes that can be waited for')
+@pytest.mark.parametrize('way', WAYS)
+def test_a_flood_is_kept_whichever_way_it_takes(way, capfd):
+    before = {*threading.enumerate()}
+    talk = "def talk():\n  while True:\n    try: print('word'); time.sleep(.001)\n    except: pass\n"
+    result = check('rank', f'import os, subprocess, sys, threading, time\nheld = sys.stdout\n{talk}' + broken('rank', WAYS[way]), seconds=.3)
+    time.sleep(.1)
+    out, err = capfd.readouterr()
+    assert not result and len(out) < 600 and not err
+    assert re.search(r"Your code printed:\n(word\n){10}\.\.\. and [\d,]+ characters more\n$", out), out
+    assert {*threading.enumerate()} == before
 
 
 def test_a_bar_is_kept_too(capfd):

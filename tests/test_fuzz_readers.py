@@ -1,5 +1,5 @@
 """Ten thousand spoilt inputs for each reader of foreign bytes: it reads them, or raises ValueError or OSError."""
-import contextlib, gzip, io, os, pickle, random, struct, tempfile, warnings, zlib
+import contextlib, gzip, io, json, os, pickle, random, struct, tempfile, warnings, zlib
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +7,11 @@ import pytest
 from PIL import Image
 
 from faults import attempt
-from mnist_sgd import wheel
+from mnist_sgd import recipes, wheel
 from mnist_sgd.folders import read_png
 from mnist_sgd.idx import idx_bytes, read_idx
+from mnist_sgd.own_digit import find_digits
+from mnist_sgd.picture import brightness, open_picture
 from mnist_sgd.pictures import read_grey
 from mnist_sgd.tables import read_csv, read_npz
 
@@ -101,20 +103,39 @@ def lines(raw, rng):
     return raw.replace(rng.choice(old), rng.choice(new))
 
 
+def facts(raw, rng):
+    if rng.random() < .5: return spoil(raw, rng)
+    old, new = (b'28', b'"0"', b'false', b'[', b'"classes"', b'}'), (b'Infinity', b'NaN', b'1e400', b'null', b'{}', b'[]', b'-1', b'9'*5000, b'['*3000)
+    return raw.replace(rng.choice(old), rng.choice(new))
+
+
+def as_predict_does(file):
+    "Read a picture of a person; one of ten that can be read is taken to the end, which takes longest."
+    picture, _ = open_picture(file)
+    brightness(picture)
+    if zlib.crc32(picture.tobytes()) % 10 == 0: find_digits(picture)
+
+
 TABLES = [LINES.encode(), LINES[14:].encode(), LINES.replace(',', ';').encode()]
 ARRAYS = [as_npz(x_train=X, y_train=Y), as_npz(True, x_train=X/255, y_train=Y)]
 READERS = {  # name: (reader of a file, or of bytes; the right inputs; how they are spoilt)
     'read_idx': (read_idx, IDX, spoil), 'read_idx, packed': (read_idx, IDX, pack),
     'pickle': (None, [RIGHT, pickle.dumps([print, X], 2)], spoil),
+    'facts of a model': (None, [json.dumps(recipes.Facts()._asdict()).encode(), json.dumps(recipes.Facts(('a', 'b'), (9, 12))).encode()], facts),
+    'predict': (as_predict_does, [p for p in PICTURES if not p.startswith(b'P5')], refine),
     'read_png': (read_png, PICTURES[:3], refine), 'read_grey': (read_grey, PICTURES, refine),
     'read_csv': (read_csv, TABLES, lines), 'read_csv, packed': (read_csv, TABLES[:1], pack),
     'read_npz': (read_npz, ARRAYS, spoil)}
 
 
+OF_BYTES = {'pickle': lambda raw: wheel._read_pickle(io.BytesIO(raw)), 'facts of a model': lambda raw: recipes._read_facts('m', raw.decode('latin1'))}
+
+
 @pytest.mark.parametrize('name', READERS)
-def test_ten_thousand_spoilt_inputs(name):
+def test_ten_thousand_spoilt_inputs(name, monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 2**20)     # what is allowed to be large may take its seconds: here it may not be
     read, seeds, change = READERS[name]
-    read = from_file(read, 'x') if read else lambda raw: wheel._read_pickle(io.BytesIO(raw))
+    read = from_file(read, 'x') if read else OF_BYTES[name]
     rng, told = random.Random(name), {'read': 0, 'refused': 0}
     def all_of_them():
         with warnings.catch_warnings():
@@ -125,7 +146,7 @@ def test_ten_thousand_spoilt_inputs(name):
                 except (ValueError, OSError) as e:
                     assert str(e) and '\n' not in str(e) and len(str(e)) < 600, (raw, str(e))
                     told['refused'] += 1
-                except Exception as e: raise AssertionError(f'input {i}: {type(e).__name__}: {e}: {raw!r}') from e
+                except Exception as e: raise AssertionError(f'input {i}: {type(e).__name__}: {e}: {raw[:300]!r}') from e
                 else: told['read'] += 1
     for seed in seeds if name != 'read_png' else seeds[:1]:
         with contextlib.suppress(ValueError): read(seed)

@@ -10,8 +10,10 @@ from torch.utils.data import DataLoader as TorchLoader, IterableDataset, TensorD
 from mnist_sgd import columns, guards, learner, logbook, runner
 from mnist_sgd.full_mnist import accuracy, confusion_matrix, cross_entropy, top_losses
 from mnist_sgd.learner import SGD, DataLoader, DataLoaders, Learner, OneCycle
-from mnist_sgd.linear_learner import batch_accuracy, mnist_loss
+from mnist_sgd.linear_learner import BasicOptim, batch_accuracy, mnist_loss
 from mnist_sgd.processes import ShardLoader
+from mnist_sgd.scaling import HandNet
+from mnist_sgd.simple_net import simple_net
 
 OURS = {m.__file__ for m in (columns, guards, learner, logbook, runner)}
 CLEANING = {'_tidy', '__exit__'}     # these put things in order: whoever breaks them off has broken them off
@@ -212,7 +214,8 @@ NAN, INF = float('nan'), float('inf')
     *[lambda v=v: make().lr_find(**v, show_plot=False) for v in
       ({'start_lr': 0}, {'start_lr': -1}, {'end_lr': NAN}, {'num_it': 0}, {'num_it': 2.5})],
     *[lambda v=v: DataLoader(range(9), bs=v) for v in (2.5, 0, -1, '64', True, NAN)],
-    *[lambda v=v: SGD([], .1, mom=v) for v in (NAN, 1, -.1)], *[lambda v=v: SGD([], v) for v in (NAN, -1)],
+    *[lambda v=v: SGD([], .1, mom=v) for v in (NAN, 1, -.1)], *[lambda v=v, kind=kind: kind([], v) for v in (NAN, -1, INF) for kind in (SGD, BasicOptim)],
+    lambda: HandNet(simple_net(), 4).train_epoch(torch.rand(4, 784), torch.arange(4), -.1),
     *[lambda v=v: make().predict(data()[0], bs=v) for v in (0, 2.5)],
     *[lambda v=v: Learner(None, Net(), cross_entropy, metrics=v) for v in ('accuracy', ['accuracy'], [None])],
     lambda: Learner(None, Net(), 'cross_entropy'), lambda: Learner(None, Net()),
@@ -249,6 +252,16 @@ def test_numbers_that_are_none_are_no_answers(bad):
     with pytest.raises(ValueError, match='predictions that are NaN or infinite'): learn.predict(data()[0])
     for other in data()[0].double(), data()[0].half(), data()[0].byte():
         with pytest.raises(ValueError, match='the inputs are'): learn.predict(other)
+
+
+@pytest.mark.parametrize('bad', [NAN, INF])
+def test_weights_that_are_none_are_not_saved(tmp_path, bad):
+    learn = make()
+    good = learn.save(tmp_path/'m').read_bytes()
+    learn.model[3].weight.data[1, 2] = bad
+    with pytest.raises(ValueError, match='the model has 1 of 18 numbers in 3.weight'): learn.save(tmp_path/'m')
+    with pytest.raises(ValueError, match='3.weight'): learn.save(tmp_path/'new'/'m')
+    assert (tmp_path/'m.safetensors').read_bytes() == good and not (tmp_path/'new').exists()
 
 
 def test_mnist_loss_learns_as_before():

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .running import OutOfTime, bounded, caught, kept_output, kept_random, kept_settings
+from .running import OutOfTime, bounded, caught, kept_output, kept_random, kept_settings, no_thread_left
 from .trial import Trial, Wrong
 
 # %% ../../nbs/tools/exercises_grading.ipynb #d8c1f46e
@@ -191,7 +191,7 @@ def grade(self, answer, seconds):
     trials = [Trial(self.name, answer, d) for d in _devices()]
     run = partial(self._run, trials)
     window = self.draws and matplotlib.get_backend().lower().startswith(('macosx', 'tk', 'qt', 'gtk', 'wx'))
-    with kept_random(), kept_settings(), kept_output() as output:
+    with kept_random(), kept_settings(), kept_output() as output, no_thread_left():
         torch.manual_seed(42)
         error = bounded(run, seconds) if not window else caught(run)
     last = next((t.last for t in reversed(trials) if t.last != self.name), self.name)
