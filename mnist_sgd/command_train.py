@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .files import check_source, check_target, load_tensors, save_tensors, write_whole
 from .learned import is_ours, picture, plot_learned
-from .recipes import MODEL, PICTURE, RECIPES, Facts, build_model, write_facts
+from .recipes import BEST, MODEL, PICTURE, RECIPES, Facts, build_model, write_facts
 from .words import clean, reason, short
 
 # %% ../nbs/tools/command_train.ipynb #735bece7
@@ -73,6 +73,12 @@ class _Progress:
         print(f'{learn.epoch + 1:5}  {loss:10.4f}  {acc:.4f}', flush=True)
 
 # %% ../nbs/tools/command_train.ipynb #2c05b958
+class _Bend:
+    "A callback: bends each image of a batch a little, before the model sees it."
+    def before_batch(self, learn):
+        from mnist_sgd.generalize import augment
+        learn.xb = augment(learn.xb)
+
 def _fit(name, recipe, x, y, seed=0, place=(0, 1), device='cpu', cbs=(), facts=Facts()):
     "Train a fresh model by a recipe, as one rank of `place` = (rank, world), lines and all; return its Learner."
     import torch
@@ -86,7 +92,7 @@ def _fit(name, recipe, x, y, seed=0, place=(0, 1), device='cpu', cbs=(), facts=F
     net = build_model(name, facts.size, len(facts.classes))   # the same weights on every rank …
     if place[0]: torch.manual_seed(seed + place[0])           # … and chance of its own
     learn = ShardLearner(dls, net, cross_entropy, partial(SGD, mom=recipe['mom']), metrics=measured, verbose=False,
-                         cbs=[lines := _Progress(recipe['epochs']*len(dls.train), dls.valid.n), *cbs])
+                         cbs=[lines := _Progress(recipe['epochs']*len(dls.train), dls.valid.n), *[_Bend()]*recipe['bent'], *cbs])
     try: (learn.fit_one_cycle if recipe['one_cycle'] else learn.fit)(recipe['epochs'], recipe['lr'])
     finally: lines.bar.close()
     return learn
@@ -193,12 +199,13 @@ def _announce(model, recipe, seed, device, world):
     "Say what is going to be trained, and how."
     import torch
     many = f', processes: {world}' if world > 1 else ''
+    how = ', each image bent anew'*recipe['bent']
     print(f'{model}: epochs {recipe["epochs"]}, learning rate {recipe["lr"]:g}, images in a batch {recipe["bs"]}, '
-          f'seed {seed}, {device}, threads: {torch.get_num_threads()}{many}', flush=True)
+          f'seed {seed}, {device}, threads: {torch.get_num_threads()}{how}{many}', flush=True)
 
 # %% ../nbs/tools/command_train.ipynb #a81b9b14
 def run_train(
-    model: str = 'simple_net', # 'linear', 'simple_net' or 'cnn'
+    model: str = BEST, # 'linear', 'simple_net' or 'cnn'
     epochs: int = None, # passes over the training images; None, here and below: as in RECIPES
     lr: float = None, # learning rate
     bs: int = None, # images in a batch
@@ -218,6 +225,7 @@ def run_train(
         out, cbs = _writable(out), _keeper(checkpoint, every, resume, {'model': model, **recipe})
         device = _machine(device, threads, recipe['threads'])
         (x, y), test, facts = _images(data, split, rank, device)
+        recipe['bent'] = recipe['bent'] and not facts.own
         _announce(model, recipe, seed, device, world)
         learn = _fit(model, recipe, x, y, seed, (rank, world), device, cbs, facts)
         epochs = f'{recipe["epochs"]} epoch{"s"[:recipe["epochs"] > 1]}'

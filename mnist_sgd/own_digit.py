@@ -258,19 +258,21 @@ def draw_boxes(
     return picture
 
 # %% ../nbs/tools/own_digit.ipynb #0d161824
-LIMITS = {'sure': .95,         # least probability of an answer that is not doubted
+LIMITS = {'sure': .99,         # least probability of an answer that is not doubted
           'most_ink': .35,     # mean of the 28×28 numbers: above it is a blot
-          'most_pieces': 3}    # pieces of ink above 0.3
+          'most_grey': 180,    # pixels of half-tone, more than 0.1 and less than 0.9: above it is a photograph
+          'most_pieces': 3}    # pieces of ink above 0.3; pixels that touch at a corner belong together
 
 def doubt(
     probs: torch.Tensor, # probabilities of the classes, float (n_classes,)
     img: torch.Tensor, # what the net was shown, as from `as_mnist`
     names: list = None, # a name for each class; None: 0, 1, 2, …
 ) -> str: # why the answer is not sure, in a few words; '' if it is
-    "Say why a reading is to be doubted: another answer is near, a blot, many pieces."
+    "Say why a reading is to be doubted: another answer is near, a blot, a photograph, many pieces."
     (most, _), (first, second) = (v.tolist() for v in torch.as_tensor(probs).topk(2))
     names = range(len(probs)) if names is None else names
-    pieces = _pieces(img.view(28, 28).cpu().numpy() > .3)[1]
+    grey, pieces = ((img > .1) & (img < .9)).sum().item(), _pieces(img.view(28, 28).cpu().numpy() > .3)[1]
     why = [f'it might be {names[first]} or {names[second]}']*(most < LIMITS['sure'])
     why += ['so much of it is ink that it looks like a blot']*(img.mean().item() > LIMITS['most_ink'])
+    why += ['it has many half-tones, like a photo']*(grey > LIMITS['most_grey'])
     return '; '.join(why + [f'it is in {pieces} pieces']*(pieces > LIMITS['most_pieces']))

@@ -95,6 +95,7 @@ def make(kind, img, rng, other=None):
         cut[(0, 2, 1, 3)[side]] += show*(-1 if side in (0, 2) else 1)
         layer = wide.crop([v + 200 for v in cut])
     if kind == 'shadowed': return lit(layer, rng, light=shade(layer.size, rng), noise=2, ink=(10, 80))
+    if kind == 'blurred': return lit(layer, rng, blur=rng.uniform(2, 5))
     if kind == 'faint': return lit(layer, rng, paper=(225, 250), ink=(140, 195), noise=2.5)
     if kind == 'clear rim':
         s = int(rng.choice([28, 56, 140]))
@@ -114,7 +115,7 @@ def make(kind, img, rng, other=None):
     return lit(layer, rng)
 
 KINDS = ('plain', 'thin', 'thick', 'turned', 'slanted', 'ruled', 'on a line', 'framed', 'shadowed', 'faint', 'neighbour',
-         'clear rim', 'textured', 'photo')
+         'clear rim', 'textured', 'photo', 'blurred')
 
 def pictures(kind, imgs, seed=0):
     rng = np.random.default_rng([seed, KINDS.index(kind)])

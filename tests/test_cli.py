@@ -45,7 +45,7 @@ def inside(*words):
 def trained(tmp_path_factory):
     "A folder with a simple net of three epochs in mnist_sgd_out, and what the command said."
     folder = tmp_path_factory.mktemp('trained')
-    done = run('train', '--epochs', 3, cwd=folder)
+    done = run('train', '--model', 'simple_net', '--epochs', 3, cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder, done
 
@@ -121,7 +121,7 @@ def test_a_stopped_run_keeps_the_old_model(trained, tmp_path, sign, code):
     if not hasattr(signal, sign) or os.name == 'nt': pytest.skip(f'no {sign} here')
     shutil.copytree(trained[0]/'mnist_sgd_out', tmp_path/'out')
     old = (tmp_path/'out'/MODEL).read_bytes()
-    process = subprocess.Popen([*COMMAND, 'train', '--epochs', '500', '--out', 'out'], cwd=tmp_path, env=ENV, text=True,
+    process = subprocess.Popen([*COMMAND, 'train', '--model', 'simple_net', '--epochs', '500', '--out', 'out'], cwd=tmp_path, env=ENV, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=signals_as_usual)
     for line in process.stdout:
         if line.startswith('    1 '): break
@@ -182,6 +182,58 @@ def test_predict_doubts_a_blot_and_says_so_in_json(trained, tmp_path):
     assert '  not sure, ' in said and 'blot' in said.split('  not sure, ')[1]
     told = json.loads(run('predict', *model, '--json', 'blot.png', cwd=tmp_path).stdout)
     assert 'blot' in told['digits'][0]['doubt']
+
+
+@pytest.fixture(scope='module')
+def sheet(tmp_path_factory):
+    "A sheet with six test digits in two lines, and where they stand: {file: [(left, top, right, bottom, digit)]}."
+    from mnist_sgd.data import load_mnist
+    _, (x, y) = load_mnist(square=True)
+    sheet, places = Image.new('RGB', (600, 420), 'ivory'), []
+    for i in range(6):
+        big = Image.fromarray((x[i]*255).byte().numpy()).resize((140, 140), Image.BICUBIC)
+        at = 40 + i%3*180, 30 + i//3*190
+        sheet.paste('navy', at, big)
+        box = big.point(lambda v: 255*(v > 128)).getbbox()
+        places.append((*(v + at[k%2] for k, v in enumerate(box)), int(y[i])))
+    sheet.save(file := tmp_path_factory.mktemp('sheet')/'sheet.png')
+    return file, places
+
+
+def test_predict_tells_where_the_digits_of_a_page_stand(trained, sheet, tmp_path, capsys):
+    file, places = sheet
+    model = ['--model-file', trained[0]/'mnist_sgd_out'/MODEL]
+    assert inside('predict', *model, '--json', '--boxes', tmp_path/'read', file) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told['file'] == str(file) and [d['line'] for d in told['digits']] == [0, 0, 0, 1, 1, 1]
+    right = 0
+    for d, (*box, digit) in zip(told['digits'], places, strict=True):
+        assert np.abs(np.subtract(d['box'], box)).max() <= 3, (d['box'], box)
+        assert list(d['probabilities']) == [*'0123456789'] and d['answer'] == max(d['probabilities'], key=d['probabilities'].get)
+        assert abs(sum(d['probabilities'].values()) - 1) < 1e-4 and isinstance(d['doubt'], str)
+        right += d['answer'] == str(digit)
+    assert right >= 5
+    assert [f.name for f in (tmp_path/'read').iterdir()] == ['sheet.png.boxes.png']
+    with Image.open(tmp_path/'read'/'sheet.png.boxes.png') as im, Image.open(file) as plain:
+        marks = np.abs(np.asarray(im.convert('L'), int) - np.asarray(plain.convert('L'), int)) > 20
+    assert marks.shape == (420, 600)
+    for l, t, r, b in (d['box'] for d in told['digits']):
+        assert marks[t - 2, l:r].all() and marks[b + 1, l:r].all() and marks[t:b, l - 2].all() and marks[t:b, r + 1].all()
+        assert not marks[t:b, l:r].any()                                  # the digit itself stays as it is
+
+
+def test_lines_of_a_page_and_its_json_tell_the_same(trained, sheet, capsys):
+    words = ['predict', '--model-file', trained[0]/'mnist_sgd_out'/MODEL, sheet[0]]
+    assert inside(*words) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert inside(*words, '--json') == 0
+    digits = json.loads(capsys.readouterr().out)['digits']
+    read = [''.join(d['answer'] for d in digits if d['line'] == i) for i in (0, 1)]
+    assert first == f'{sheet[0]}: 6 digits: {" / ".join(read)}'
+    for line, d in zip(lines, digits, strict=True):
+        l, t, r, b = d['box']
+        assert line.startswith(f'{sheet[0]} at {l},{t} to {r},{b}: {d["answer"]}  ')
+        assert line.endswith(f'  not sure, {d["doubt"]}') if d['doubt'] else 'not sure' not in line
 
 
 def png(width, height):

@@ -19,7 +19,8 @@ from mnist_sgd.own_digit import as_mnist, doubt, find_digits
 
 N = 60
 FLOORS = {'plain': .90, 'thin': .82, 'thick': .87, 'turned': .88, 'slanted': .85, 'ruled': .88, 'on a line': .65, 'framed': .90,
-          'shadowed': .87, 'faint': .90, 'neighbour': .90, 'clear rim': .90, 'textured': .90, 'photo': .87}   # 4 sd and more below
+          'shadowed': .87, 'faint': .90, 'neighbour': .90, 'clear rim': .90, 'textured': .90, 'photo': .87,
+          'blurred': .90}   # 4 sd and more below
 
 
 class Bent:
@@ -74,14 +75,15 @@ def test_clean_digits_are_read_as_before(net, digits):
 def test_pages_of_30_digits(net, digits, record_property):
     from handmade import page
     _, _, imgs, y = digits
-    for seed in range(3):
+    pages = []
+    for seed in range(4):
         rows = slice(1000 + 30*seed, 1030 + 30*seed)
         found = find_digits(page(imgs[rows].numpy(), seed))
         answers = read(net, [d.img for d in found]).tolist()
         cells = {((d.box[0] + d.box[2])/2 - 40)//114 + 6*d.line: a for d, a in zip(found, answers)}
-        right = sum(cells.get(i) == want for i, want in enumerate(y[rows].tolist()))
-        record_property('measured', f'page {seed}: {len(found)} found, {right} read')
-        assert right >= 27, (len(found), right)
+        pages.append(sum(cells.get(i) == want for i, want in enumerate(y[rows].tolist())))
+    record_property('measured', f'pages of 30 digits, found and read: {pages}')
+    assert np.mean(pages) >= 27 and min(pages) >= 25, pages             # measured 29.0 ± 1.1
 
 
 def test_doubt(net, digits, record_property):

@@ -262,7 +262,7 @@ def test_a_rank_that_raises_ends_the_job_with_its_cause(alone, tmp_path):
 
 
 def test_a_full_run_on_two_ranks_is_as_good_as_on_one(alone, tmp_path):
-    status, said = finish(torchrun(alone, '-m', 'mnist_sgd.cli', 'train', '--out', tmp_path), 300)
+    status, said = finish(torchrun(alone, '-m', 'mnist_sgd.cli', 'train', '--model', 'simple_net', '--out', tmp_path), 300)
     assert status == 0, said
     readme = (ROOT/'README.md').read_text(encoding='utf-8')
     mean, sd = map(float, re.search(r'ten digits \| simple_net \| ([\d.]+) ± ([\d.]+)', readme).groups())
@@ -276,7 +276,7 @@ def test_bad_input_is_told_once_and_ends_every_rank(alone, undisturbed, folder, 
     cut, locked = tmp_path/'cut', tmp_path/'a_file'/'c'
     cut.write_bytes((out/'c').read_bytes()[:-100])
     locked.parent.touch()
-    train = ['train', '--data', str(folder), '--out', str(tmp_path/'out')]
+    train = ['train', '--model', 'simple_net', '--data', str(folder), '--out', str(tmp_path/'out')]
     at = ['--checkpoint', str(out/'c'), '--resume']
     same = ['--epochs', '6', '--bs', '64']
     jobs = {'2 ranks, but 1 rows in a batch': dict(words=[*train, '--bs', '1']),

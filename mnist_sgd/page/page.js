@@ -33,32 +33,21 @@ function piecesOf(image) {
   return pieces;
 }
 
-// Reasons, in words, not to trust a reading; none if it looks like a digit and all nets are sure of the same one.
-function doubtsOf(image, readings, answer) {
+// Reasons, in words, not to trust a reading: the twin of `doubt` in Python; none if the net is sure and it looks like a digit.
+function doubtsOf(image, probs) {
   const {ink, grey, pieces} = traitsOf(image), limits = TOLD.limits, doubts = [];
+  const [first, second] = [...probs.keys()].sort((a, b) => probs[b] - probs[a]);
+  if (probs[first] < limits.sure) doubts.push(`it might be ${first} or ${second}`);
+  if (ink > limits.most_ink) doubts.push('so much of it is ink that it looks like a blot');
   if (grey > limits.most_grey) doubts.push('it has many half-tones, like a photo');
   if (pieces > limits.most_pieces) doubts.push(`it is in ${pieces} pieces`);
-  if (ink > limits.most_ink) doubts.push('so much of it is ink that it looks like a dot or a blot');
-  if (ink < limits.least_ink) doubts.push('there is hardly any ink');
-  const says = readings.map(({net, probs}) =>
-    ({name: net.name, digit: probs.indexOf(Math.max(...probs)), p: probs[answer]}));
-  if (says.some(s => s.digit !== answer)) doubts.push(says.map(s => `${s.name} reads ${s.digit}`).join(', '));
-  else {
-    const least = says.reduce((a, b) => a.p < b.p ? a : b);
-    if (least.p < limits.sure) doubts.push(`${least.name} gives it only ${percent(least.p)}`);
-  }
   return doubts;
 }
 
-// The image as all nets read it: layers and probabilities of the chosen one, its answer, and what speaks against it.
-function readingOf(image) {
-  const readings = state.nets.map(net => {
-    const passed = run(net, image);
-    return {net, passed, probs: softmax(passed.at(-1))};
-  });
-  const chosen = readings.find(r => r.net === state.net);
-  const answer = chosen.probs.indexOf(Math.max(...chosen.probs));
-  return {...chosen, image, answer, doubts: doubtsOf(image, readings, answer)};
+// The image as the chosen net reads it: what its layers give, probabilities, answer, and what speaks against it.
+function readingOf(image, net = state.net) {
+  const passed = run(net, image), probs = softmax(passed.at(-1));
+  return {net, passed, probs, image, answer: probs.indexOf(Math.max(...probs)), doubts: doubtsOf(image, probs)};
 }
 
 function percent(p) { return p > .9995 ? 'over 99.9\u00a0%' : `${(100*p).toFixed(1)}\u00a0%`; }
