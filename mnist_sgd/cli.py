@@ -7,6 +7,7 @@ __all__ = ['main']
 
 # %% ../nbs/tools/cli.ipynb #13ea9cfb
 import argparse
+import logging
 import math
 import os
 import signal
@@ -227,6 +228,7 @@ def main(
     argv: list = None, # the words after the command's name; None: from the command line
 ) -> int: # exit code
     "Run the command `mnist_sgd`."
+    if argv is None: logging.getLogger('matplotlib').setLevel('ERROR')   # where it keeps its fonts concerns nobody here
     log = argv is None and not (sys.stderr and sys.stderr.isatty())
     if log: os.environ.setdefault('TQDM_DISABLE', '1')       # no bar in a log file
     for stream in sys.stdout, sys.stderr:

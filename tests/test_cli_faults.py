@@ -91,6 +91,15 @@ def test_no_home_no_name_no_folder(tmp_path, monkeypatch, capsys):
     assert code == 2 and 'no home folder' in err
 
 
+@unix
+def test_a_home_that_cannot_be_written_in_is_no_news(tmp_path):
+    "Matplotlib would tell where it keeps its fonts instead."
+    env = {k: v for k, v in ENV.items() if k not in ('MPLCONFIGDIR', 'XDG_CONFIG_HOME', 'XDG_CACHE_HOME')}
+    done = subprocess.run([*COMMAND, 'data', '--check'], env={**env, 'HOME': '/dev/null', 'MNIST_SGD_DATA': str(tmp_path)}, capture_output=True,
+                          text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (1, '') and done.stdout.count('absent') == 6
+
+
 @pytest.mark.parametrize('text', ['[DEFAULT]\ndata = /mnt/50%/x\n', 'garbage\n', '[DEFAULT]\ndata\n', '\xff\xfe'])
 def test_a_broken_config(tmp_path, monkeypatch, capsys, text):
     (tmp_path/'config.ini').write_text(text, encoding='latin1')
