@@ -1,41 +1,46 @@
 #!/usr/bin/env python
-"""Count what the doctor names: by fault, over the set-ups of the tests, and how many mended twins it blames.
+"""Count what the doctor names, over the set-ups of the tests and over folders of cases, and how many sound ones it blames.
 
-    python benchmarks/doctor.py             the table, in Markdown
-    python benchmarks/doctor.py --cases DIR the same over a folder of cases (`CASES` and `HEALTHY` of its `common`)
+    python benchmarks/doctor.py [WORD...]    diagnose those whose name holds a word, or all; kept in benchmarks/doctor.json
+    python benchmarks/doctor.py --cases DIR  a folder of cases: `CASES` and `HEALTHY` of its module `common`
+    python benchmarks/doctor.py --readme     write the tables into README.md beside it (nothing is diagnosed)
 
-Named: the fault is among the findings. Noticed: another finding. Blamed: a mended or sound set-up with a finding of
-severity error.
+Named: a name that counts as right is among the findings. Noticed: something else is. Of a case, what its mended twin is told too
+does not count. Blamed: a mended or sound set-up with a finding of severity error. About ten minutes on one core.
 """
-import argparse, importlib, sys, time
-from collections import defaultdict
+import argparse, datetime, importlib, json, re, sys, time
 from pathlib import Path
 
 import torch
 
-TESTS = Path(__file__).resolve().parent.parent/'tests'
+ROOT = Path(__file__).resolve().parent.parent
+STORE, README = ROOT/'benchmarks'/'doctor.json', ROOT/'benchmarks'/'README.md'
+SETS = ['own variants', "strangers' faults", 'blind variants', 'reported faults', 'published programs', 'sound programs']
+HEAD = ['faulty', 'named', 'noticed', 'missed', 'mended or sound', 'blamed']
 
 
 def own():
-    "(kind, names that count, faulty set-up, mended set-up or None) of the tests' variants."
-    sys.path.insert(0, str(TESTS))
+    "(set, kind, name, names that count, faulty set-up, mended one or None) of the tests' variants."
+    sys.path.insert(0, str(ROOT/'tests'))
     variants, strangers, blind = (importlib.import_module(f'doctor_{n}') for n in ('variants', 'strangers', 'blind_variants'))
     from mnist_sgd.data import load_mnist
     d = variants.digits(load_mnist)
-    for module in variants, strangers:
-        for name, make in module.VARIANTS: yield name, {name}, lambda m=make: m(d, True), lambda m=make: m(d, False)
-    for name, make in blind.VARIANTS: yield name, {name}, lambda m=make: m(d), None
+    for title, module in zip(SETS, (variants, strangers, blind)):
+        for kind, make in module.VARIANTS:
+            if title == SETS[2]: yield title, kind, make.__name__, {kind}, lambda m=make: m(d), None
+            else: yield title, kind, make.__name__, {kind}, lambda m=make: m(d, True), lambda m=make: m(d, False)
 
 
 def cases(folder):
     "The same of a folder of cases."
-    sys.path.insert(0, str(folder))
+    sys.path.insert(0, str(folder.resolve()))
     common = importlib.import_module('common')
     for name in 'faults', 'published', 'healthy': importlib.import_module(name)
     def given(kw): return {k: v for k, v in kw.items() if k[0] != '_'}
-    for make, source, fault, want in common.CASES.values():
-        yield source, set(want), lambda m=make: given(m(True)), lambda m=make: given(m(False))
-    for make, what in common.HEALTHY.values(): yield 'sound programs', set(), None, lambda m=make: given(m())
+    for name, (make, source, fault, want) in common.CASES.items():
+        title = SETS[3] if make.__module__ == 'faults' else SETS[4]
+        yield title, want[0], name, set(want), lambda m=make: given(m(True)), lambda m=make: given(m(False))
+    for name, (make, what) in common.HEALTHY.items(): yield SETS[5], None, name, set(), None, lambda m=make: given(m())
 
 
 def look(make):
@@ -43,27 +48,66 @@ def look(make):
     from mnist_sgd.doctor import diagnose
     torch.manual_seed(0)
     report = diagnose(**make())
-    return report.names, {f.name for f in report.errors}
+    return report.names, sorted(f.name for f in report.errors)
+
+
+def judge(title, kind, want, bad, good):
+    "One row of the store."
+    found = look(bad)[0] if bad else set()
+    same, errors = look(good) if good else (set(), None)
+    if title in SETS[3:]: found = found - same
+    verdict = None if not bad else 'named' if found & want else 'noticed' if found else 'missed'
+    return {'set': title, 'kind': kind, 'verdict': verdict, 'blamed': errors}
+
+
+def counted(rows):
+    "The figures of HEAD."
+    verdicts, sound = [r['verdict'] for r in rows if r['verdict']], [r['blamed'] for r in rows if r['blamed'] is not None]
+    return [len(verdicts), *(verdicts.count(v) for v in HEAD[1:4]), len(sound), sum(map(bool, sound))]
+
+
+def table(first, groups):
+    "Rows of figures as Markdown."
+    lines = [f'| {first} | {" | ".join(HEAD)} |', '|---'*(len(HEAD) + 1) + '|']
+    return '\n'.join(lines + [f'| {name} | {" | ".join(map(str, counted(rows)))} |' for name, rows in groups if rows])
+
+
+def report(store):
+    "Both tables."
+    rows = list(store['rows'].values())
+    kinds = sorted({r['kind'] for r in rows if r['kind']})
+    by_set = [(s, [r for r in rows if r['set'] == s]) for s in SETS]
+    by_kind = [(k, [r for r in rows if r['kind'] == k]) for k in kinds]
+    return (f'{store["date"]}; torch {store["torch"]}.\n\n{table("set", by_set)}\n\n'
+            f'{table("kind (of a case: the first name that counts)", by_kind)}')
+
+
+def write_readme():
+    text = README.read_text()
+    block = f'<!-- doctor -->\n{report(json.loads(STORE.read_text()))}\n<!-- /doctor -->'
+    new, n = re.subn(r'<!-- doctor -->\n.*?<!-- /doctor -->', lambda _: block, text, flags=re.S)
+    if n != 1: sys.exit(f'benchmarks/README.md has {n} places marked <!-- doctor -->, wanted 1')
+    README.write_text(new)
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument('words', nargs='*', metavar='WORD')
     p.add_argument('--cases', type=Path, metavar='DIR')
+    p.add_argument('--readme', action='store_true', help='only write the stored tables into benchmarks/README.md')
     args = p.parse_args()
+    if args.readme: return write_readme()
     torch.set_num_threads(1)
-    rows, start = defaultdict(lambda: [0]*6), time.perf_counter()
-    for kind, want, bad, good in cases(args.cases) if args.cases else own():
-        row = rows[kind]
-        same, errors = look(good) if good else (set(), set())
-        row[4] += good is not None; row[5] += bool(errors)
-        if not bad: continue
-        found = look(bad)[0] - (same if args.cases else set())
-        row[0] += 1
-        row[1 if found & want else 2 if found else 3] += 1
-    print('| kind | faulty | named | noticed | missed | sound | blamed |', '|---|---|---|---|---|---|---|', sep='\n')
-    for kind, row in sorted(rows.items()): print('|', ' | '.join(map(str, [kind, *row])), '|')
-    print('| all |', ' | '.join(str(sum(r[i] for r in rows.values())) for i in range(6)), '|')
-    print(f'\n{time.perf_counter() - start:.0f} s on {torch.get_num_threads()} thread, torch {torch.__version__}')
+    store = json.loads(STORE.read_text()) if STORE.exists() else {'rows': {}}
+    for title, kind, name, want, bad, good in cases(args.cases) if args.cases else own():
+        if args.words and not any(w in name for w in args.words): continue
+        start = time.process_time()
+        row = store['rows'][f'{title}: {name}'] = judge(title, kind, want, bad, good)
+        store |= {'date': str(datetime.date.today()), 'torch': torch.__version__}
+        STORE.write_text(json.dumps(store, indent=0, sort_keys=True) + '\n')
+        print(f'{name:36} {kind or "":22} {row["verdict"] or "":8} blamed: {row["blamed"] or "no"}  '
+              f'{time.process_time() - start:.1f} s', flush=True)
+    print(report(store))
 
 
 if __name__ == '__main__': main()

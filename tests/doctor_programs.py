@@ -9,10 +9,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
-from mnist_sgd.data import load_mnist
 torch.manual_seed(0)
-(all_x, all_y), _ = load_mnist()
-x, y, vx, vy = all_x[:3000], all_y[:3000], all_x[50000:51000], all_y[50000:51000]
+x, y, vx, vy = torch.load(sys.path[0] + '/digits.pt')
 '''
 
 FLAT = HEAD + '''

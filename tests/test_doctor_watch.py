@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from doctor_programs import HEAD, PROGRAMS, faulty, marked, sound
+from mnist_sgd.data import load_mnist
 from mnist_sgd.doctor.watch import run_program, watch
 
 
@@ -17,20 +18,30 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def run(tmp_path, source, *args, **kw):
-    path = tmp_path/'train.py'
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    "A folder for programs, with the digits that they load."
+    folder = tmp_path_factory.mktemp('programs')
+    (x, y), _ = load_mnist()
+    parts = x[:3000], y[:3000], x[50000:51000], y[50000:51000]
+    torch.save([t.clone() for t in parts], folder/'digits.pt')
+    return folder
+
+
+def run(folder, source, *args, **kw):
+    path = folder/'train.py'
     path.write_text(source)
     return run_program(path, args, **kw)
 
 
 @pytest.mark.parametrize('name, source', PROGRAMS, ids=[f'{i}-{name}' for i, (name, _) in enumerate(PROGRAMS)])
-def test_program(tmp_path, name, source):
-    report, code = run(tmp_path, faulty(source))
+def test_program(folder, name, source):
+    report, code = run(folder, faulty(source))
     found = [f for f in report.findings if f.name == name]
     assert found, report
     assert any((f.where or '').endswith(f'train.py:{marked(source)}') for f in found), (found, marked(source))
     assert code == int(bool(report.errors))
-    report, code = run(tmp_path, sound(source))
+    report, code = run(folder, sound(source))
     assert code == 0 and not report.errors and name not in report.names, report
 
 
@@ -46,26 +57,26 @@ for xb, yb in DataLoader(TensorDataset(x, y), batch_size=64, shuffle=True):
     ('sys.exit(3)', 0, ''), ('raise KeyboardInterrupt', 0, ''), ('import no_such_package', 2, 'no_such_package'),
     ('raise ValueError("boom")', 2, 'boom'), ('input("go on? ")', 2, 'EOFError'),
     ('import subprocess; subprocess.run([sys.executable, "-c", "pass"])', 0, '')])
-def test_a_program_ends_as_it_likes(tmp_path, monkeypatch, end, code, said):
+def test_a_program_ends_as_it_likes(folder, monkeypatch, end, code, said):
     monkeypatch.setattr(sys, 'stdin', open('/dev/null'))
-    report, told = run(tmp_path, HEAD + LOOP + end)
+    report, told = run(folder, HEAD + LOOP + end)
     assert told == code and said in str(report) and not report.errors, report
 
 
-def test_nothing_to_see(tmp_path):
-    report, code = run(tmp_path, 'print("hello")')
+def test_nothing_to_see(folder):
+    report, code = run(folder, 'print("hello")')
     assert code == 0 and not report.findings and 'saw no model' in str(report)
 
 
-def test_two_models_and_no_classifier(tmp_path):
-    report, code = run(tmp_path, HEAD + LOOP + LOOP.replace('784, 10', '784, 10, bias=False'))
+def test_two_models_and_no_classifier(folder):
+    report, code = run(folder, HEAD + LOOP + LOOP.replace('784, 10', '784, 10, bias=False'))
     assert 'other model' in str(report) and code == 0, report
     regression = LOOP.replace('784, 10', '784, 1').replace('F.cross_entropy(net(xb), yb)', 'F.mse_loss(net(xb)[:, 0], xb[:, 300])')
-    report, code = run(tmp_path, HEAD + regression)
+    report, code = run(folder, HEAD + regression)
     assert code in (0, 1) and str(report)
 
 
-def test_a_program_is_not_changed(tmp_path):
+def test_a_program_is_not_changed():
     def train():
         torch.manual_seed(0)
         net = torch.nn.Sequential(torch.nn.Linear(20, 10), torch.nn.Dropout(.2), torch.nn.Linear(10, 3))

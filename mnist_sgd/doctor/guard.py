@@ -96,7 +96,7 @@ def _binding_of(func):
 class Guard:
     "Let probes do what they like to the reader's objects, then put everything back, bit for bit."
     def __init__(self, *roots):
-        self.objects, self.undo, self.tensors = {}, [], []
+        self.objects, self.undo, self.tensors, self.copies = {}, [], [], {}
         self.add(*roots)
 
     def add(self, *roots):
@@ -111,11 +111,18 @@ class Guard:
     def fresh(self):
         "Put all back, then give each tensor a copy of its numbers to be changed in place of them."
         self.restore()
-        for t, data, *_ in self.tensors: t.data = data.clone()
+        for t, data, grad, asks, *_ in self.tensors: t.data = self._copy(t, data, asks)
         for t, *_ in self.tensors: t.grad = None
+
+    def _copy(self, t, data, asks):
+        "Numbers to be changed; many that nobody trains, such as all images, are copied again only if somebody wrote into them."
+        if asks or isinstance(t, torch.nn.Parameter) or data.numel() < 100_000: return data.clone()
+        if id(t) not in self.copies: self.copies[id(t)] = data.clone()
+        return self.copies[id(t)]
 
     def restore(self):
         for t, data, grad, asks, version, hooks in self.tensors:
+            if t._version != version: self.copies.pop(id(t), None)
             t.data = data
             t.requires_grad_(asks)
             t.grad, t._backward_hooks = grad, hooks

@@ -93,8 +93,11 @@ def _vanishing(case):
     layers = _per_layer(case)
     if len(layers) < 4 or layers[-1][1] == 0: return
     ratio = layers[0][1]/layers[-1][1]
-    if ratio < .01 and not learns(case, t := long_trial(case)):
-        yield (f'the weights of {layers[0][0]} get a gradient {ratio:.1g} times that of {layers[-1][0]}, and {told(t)}')
+    if ratio > .01: return
+    short, t = run_trial(case, case.lr), long_trial(case)
+    slow = learns(case, t)                                # then the first layers stood still at least at the beginning
+    if not slow or ratio < 1e-4 and not learns(case, short):
+        yield ('warning' if slow else 'error', f'the weights of {layers[0][0]} get a gradient {ratio:.1g} times that of {layers[-1][0]}, and {told(t)}')
 
 @detector('exploding-gradient', needs='rate grads labels')
 def _exploding(case):

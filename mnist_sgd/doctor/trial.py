@@ -108,10 +108,11 @@ def _spread_of(case):
 
 def right_answers(
     case, # the set-up under examination
-    out, # what the model gives for the first items of the sample
+    out, # what the model gives for the first items of a sample
+    k=None, # the classes of that sample; None: the training sample's
 ) -> float: # None where targets are not classes
     "Find the share of right answers, counted by ourselves."
-    k, preds = case.seen.y_classes, plain(main_of(out))
+    k, preds = case.seen.y_classes if k is None else k, plain(main_of(out))
     if k is None: return None
     k = k[:len(preds)]
     if preds.ndim == 2 and preds.shape[1] > 1: return float((preds.argmax(1).cpu() == k).float().mean())

@@ -232,6 +232,7 @@ class WatchReport:
     report = None
     def __repr__(self): return repr(self.report)
     def _repr_html_(self): return self.report._repr_html_()
+    def fix(self, name): return self.report.fix(name)
 
 @contextlib.contextmanager
 def watch(
