@@ -60,5 +60,5 @@ def page(chapters):
                 said = f'{meaning[0].upper()}{meaning[1:]}' if len(words) == 1 else f'({", ".join(words)}) {meaning}'
                 told.setdefault(anchor(word), (word, []))[1].append(f'{said} [{title}](/{address})')
     lines = ['# Words', '', 'Every word that a chapter explains, with the chapter. At its first use there it leads to this page.', '']
-    for name, (word, meanings) in sorted(told.items()): lines += [f'({name})=', f'**{word}**: ' + ' '.join(meanings), '']
+    for name, (word, meanings) in sorted(told.items()): lines += [f'({name})=', '**' + word.replace('_', r'\_') + '**: ' + ' '.join(meanings), '']
     return '\n'.join(lines)
