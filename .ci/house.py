@@ -13,7 +13,7 @@ ORDER = '''
     picture own_digit tables pictures datasets processes checkpoints recipes learned
     exercises.compare exercises.running exercises.trial exercises.grading exercises.oracle exercises.pixel_similarity
     exercises.sgd_basics exercises.linear_learner exercises.mending exercises.learner exercises.simple_net exercises.full_mnist
-    exercises.generalize exercises.cnn exercises.questions exercises.questions_1_18 exercises.questions_19_37 exercises
+    exercises.generalize exercises.cnn exercises.questions exercises.predictions exercises.questions_1_18 exercises.questions_19_37 exercises
     doctor.report doctor.guard doctor.parts doctor.trace doctor.call doctor.case doctor.prepare doctor.standin doctor.loss
     doctor.metric doctor.truth doctor.data doctor.pictures doctor.labels doctor.training doctor.trial doctor.model
     doctor.structure doctor.graph doctor.mode doctor.finite doctor.loop doctor.outcome doctor.callback doctor.patient doctor

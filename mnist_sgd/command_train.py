@@ -52,7 +52,7 @@ def _machine(device, threads, usual):
                          f'{default_device()}') from None
     threads = threads or (None if os.environ.get('OMP_NUM_THREADS') else usual)
     if threads: torch.set_num_threads(threads)
-    torch.backends.cudnn.deterministic = True   # the same seed gives the same bits on a GPU as well
+    torch.backends.cudnn.deterministic = True   # one thing fewer that changes bits on a GPU; not all of them
     return default_device() if device is None else torch.device(device)
 
 # %% ../nbs/tools/command_train.ipynb #fbe76f6a

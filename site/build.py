@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'.ci'))
 import api  # noqa: E402
 import check  # noqa: E402
+import glossary  # noqa: E402
 from house import is_chapter, module_of, notebooks  # noqa: E402
 
 SITE = ROOT/'site'
@@ -61,15 +62,18 @@ def prepared(nb, names):
 
 def write_pages():
     "Write the folder that Sphinx reads: the notebooks, the API reference, the landing page."
-    names, chapters, tools = public_names(), [], []
+    names, chapters, tools, told = public_names(), [], [], []
     for path in [*notebooks(), *sorted(ROOT.glob('exercises/*.ipynb'))]:
-        nb = prepared(json.loads(path.read_text(encoding='utf-8')), names)
+        nb = json.loads(path.read_text(encoding='utf-8'))
+        if is_chapter(path): told.append((re.match('# (.+)', ''.join(nb['cells'][0]['source']))[1], path.relative_to(ROOT), nb))
+        nb = prepared(glossary.linked(nb)[0], names)
         write(path.relative_to(ROOT), json.dumps(nb))
         if path.parent.name == 'exercises': continue
         if module_of(path): write(Path('api')/f'{module_of(path)}.md', api.page(path, module_of(path)))
         title, address = re.match('# (.+)', nb['cells'][0]['source'])[1], path.relative_to(ROOT).with_suffix('')
         if is_chapter(path): chapters.append(f'{path.stem[:2]} {title} <{address}>')
         else: tools.append(f'{title} <{address}>')
+    write(Path('glossary.md'), glossary.page(told))
     index = (SITE/'index.md').read_text(encoding='utf-8')
     write(Path('index.md'), index.replace('CHAPTERS', '\n'.join(chapters)).replace('TOOLS', '\n'.join(tools)))
 
