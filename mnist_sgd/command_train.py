@@ -228,5 +228,4 @@ def run_train(
         recipe['bent'] = recipe['bent'] and not facts.own
         _announce(model, recipe, seed, device, world)
         learn = _fit(model, recipe, x, y, seed, (rank, world), device, cbs, facts)
-        epochs = f'{recipe["epochs"]} epoch{"s"[:recipe["epochs"] > 1]}'
-        return 0 if rank else _finish(learn, f'{model} after {epochs}', *test, model, out, facts)
+        return 0 if rank else _finish(learn, f'{model} after {recipe["epochs"]} epoch{"s"[:recipe["epochs"] > 1]}', *test, model, out, facts)
