@@ -104,7 +104,7 @@ def test_doubt(net, digits, record_property):
         rng = np.random.default_rng(1)
         rates[make.__name__] = doubted([make(rng) for _ in range(60)])[1].float().mean().item()
     record_property('measured', f'doubted: {rates}')
-    assert rates['right'] < .12 and rates['wrong'] > .6 and rates['scribble'] > .5 and rates['shape'] > .45, rates
+    assert rates['right'] < .18 and rates['wrong'] > .6 and rates['scribble'] > .5 and rates['shape'] > .45, rates
 
 
 FORMS = {'PNG': '1 L P RGB RGBA LA I;16', 'JPEG': '1 L RGB CMYK', 'WEBP': '1 L P RGB RGBA LA', 'BMP': '1 L P RGB RGBA',
