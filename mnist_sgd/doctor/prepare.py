@@ -8,6 +8,7 @@ __all__ = ['measure', 'graph_size', 'prepare', 'optimizer_at', 'take_step']
 # %% ../../nbs/tools/doctor_prepare.ipynb #8f6d0558
 import copy
 import inspect
+import time
 import types
 
 import torch
@@ -195,14 +196,16 @@ def take_step(
 
 # %% ../../nbs/tools/doctor_prepare.ipynb #c34802d4
 def _run_steps(case):
-    "Two steps of the reader's optimizer; remember which parameters moved and whether gradients were forgotten."
+    "Two steps of the reader's optimizer: which parameters moved, were gradients forgotten, how long does one take?"
     case.start()
     case.has.add('steps'); opt = optimizer_at(case, case.lr) if case.lr else case.opt
     case.has.discard('steps')
     before = [p.detach().clone() for _, p in case.params]
     for i in range(2):
         xb, yb = case.rows(i, 64)
+        begin = time.thread_time()
         take_step(case, opt, xb, yb)
+        case.pace = max(1., max(case.seen.sizes)/64)*(time.thread_time() - begin)   # of the second, which starts nothing
         if hasattr(opt, 'zero_grad'):
             opt.zero_grad()
             case.left = [name for name, p in case.params if p.grad is not None and bool(p.grad.any())]
