@@ -179,7 +179,7 @@ WELL = [(10, linear10, cross_entropy, accuracy, .5), (10, simple_net, cross_entr
         (2, net2, BCE, batch_accuracy, .5), (2, cnn2, BCE, batch_accuracy, .1)]
 
 
-@pytest.mark.parametrize('lib, seed', [*(('ours', s) for s in range(5)), ('fastai', 0), ('fastai', 1)])
+@pytest.mark.parametrize('lib, seed', [(lib, s) for lib in ('ours', 'fastai') for s in range(5)])
 @pytest.mark.parametrize('task, make, loss_func, metric, lr', WELL,
                          ids=[f'{make.__name__}-{task}' for task, make, *_ in WELL])
 def test_no_false_alarm(d, task, make, loss_func, metric, lr, lib, seed):
