@@ -183,7 +183,6 @@ WELL = [(10, linear10, cross_entropy, accuracy, .5), (10, simple_net, cross_entr
 @pytest.mark.parametrize('task, make, loss_func, metric, lr', WELL,
                          ids=[f'{make.__name__}-{task}' for task, make, *_ in WELL])
 def test_no_false_alarm(d, task, make, loss_func, metric, lr, lib, seed):
-    "Five draws with our Learner; fastai's hands over the same pieces in its own way, for which two are enough."
     torch.manual_seed(seed); random.seed(seed)
     x, y, vx, vy = (d.x10, d.y10, d.vx10, d.vy10) if task == 10 else (d.x37, d.y37, d.vx37, d.vy37)
     dls = loaders(x, y, vx, vy)
