@@ -10,7 +10,7 @@ def entries(nb):
     "Pairs (words, meaning) of the list at the end of a chapter; none if it has no such list."
     lines = ''.join(nb['cells'][-1]['source']).strip().splitlines()
     if not lines or lines[0] != '## Words': return []
-    found = [LINE.fullmatch(line) for line in lines[2:]]
+    found = [LINE.fullmatch(line) for line in lines if line.startswith('- ')]
     return [(re.sub(r' \(.*?\)', '', m[1]).replace('`', '').split(', '), m[2]) for m in found]
 
 
