@@ -26,7 +26,7 @@ EXPLAINS = {
     'optimizer-parameters': 'gradients-not-zeroed broken-graph learning-rate does-not-learn',
     'broken-graph': 'optimizer-parameters learning-rate does-not-learn',
     'unregistered-layer': 'train-eval-mode learning-rate does-not-learn',
-    'loss-broadcast': 'wrong-loss learning-rate does-not-learn',
+    'loss-broadcast': 'wrong-loss probabilities-logits learning-rate does-not-learn',
     'probabilities-logits': 'wrong-loss constant-output learning-rate does-not-learn',
     'wrong-loss': 'uphill learning-rate does-not-learn', 'uphill': 'learning-rate does-not-learn',
     'over-regularised': 'learning-rate does-not-learn',

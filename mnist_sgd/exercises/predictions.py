@@ -83,7 +83,7 @@ read_questions('''
 # %% ../../nbs/tools/exercises_predictions.ipynb #9e700011
 read_questions('''
 ## guess_bias 8
-? Add 5 to every number that goes into batch normalisation. What comes out?
+? In training, add 5 to every number that goes into batch normalisation. What comes out?
 - Every number is larger by 5. | The mean is larger by 5 too, and is taken away.
 + The same as before.
 - Zeros, since the mean is now far off. | The mean is measured anew on each batch.
@@ -106,7 +106,7 @@ read_questions('''
 - Nearly as good, a little behind. | 0.3 / 0.001: its steps are three hundred times as short.
 + It has hardly begun: about 20 right in a hundred.
 - Better, since small steps are more careful. | Careful, and nowhere near the goal after three epochs.
-= Hardly better than guessing: nothing happens before your patience ends.
+= About 20, twice as good as guessing: nothing happens before your patience ends.
 @ 09 too low, and nothing happens before your patience ends
 
 ## guess_turned 9
@@ -120,7 +120,7 @@ read_questions('''
 
 ## guess_products 10
 ? How much of an epoch of `simple_net`, written with care, are its matrix products?
-- Nearly all. | That holds for large layers. Here, starting operations costs as much as doing them.
+- Nearly all. | That holds for large layers. Here, starting operations costs half as much as doing them, and more comes on top.
 + About half.
 - Next to nothing. | Look at the bar "products alone".
 = About half. The rest is starting operations, autograd, and fetching rows.

@@ -232,7 +232,7 @@ read_questions('''
 ? One nonlinearity can approximate any continuous function. Why use more layers?
 - Because the theorem holds for two layers only, and images need more. | It holds for any continuous function on
   a bounded region. The question is the price.
-- Because more layers cannot overfit. | They can. The gain is in size, speed and accuracy.
+- Because more layers cannot overfit. | They can, and do.
 - Because more nonlinearities make the loss fall to 0. | Nothing ensures that. More layers can also be harder to
   train.
 + The theorem says that a layer wide enough exists, not that it is small or that training finds it; more layers
