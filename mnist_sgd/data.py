@@ -56,6 +56,7 @@ def default_device() -> torch.device: # 'cuda' or 'mps' if this machine has it, 
     return torch.device('cpu')
 
 # %% ../nbs/00_data.ipynb #d4041d46
+#@title alt_text, which has the notebook store the sentence
 def alt_text(
     text: str, # what the picture shows, one sentence
     fig: Figure = None, # figure to describe; None: the current one

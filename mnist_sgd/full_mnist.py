@@ -102,6 +102,7 @@ def top_losses(
     return losses, rows
 
 # %% ../nbs/06_full_mnist.ipynb #6c1f0a52
+#@title Names that moved to notebooks of their own
 _MOVED = {'as_mnist': 'own_digit', 'simple_cnn': 'cnn'}   # what lived here once, and where it lives
 
 def __getattr__(name):
