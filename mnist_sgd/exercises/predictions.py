@@ -142,9 +142,9 @@ read_questions('''
 ? A run goes on from a file that lacks the state of the random numbers. What do you see?
 - An error. | Nobody checks: the numbers are just other ones.
 - The same weights in the end, since chance averages out. | Not to a single digit.
-+ A healthy run that ends with other weights.
-= A healthy run, and another one. That is why the file is compared bit for bit.
-@ 10 Each of them alone makes it another run.
++ A run without an error that ends with other weights.
+= No error, and another run. That is why the file is compared bit for bit.
+@ 10 Each of them alone makes it another run, and none of them raises an error
 
 ## guess_two 10
 ? `simple_net` with batches of 256, in two processes on one machine with two cores. How fast, beside one process?
