@@ -104,7 +104,8 @@ class Kept(io.TextIOBase):
         text = ''.join(self.text.splitlines(keepends=True)[:self.lines])
         return text.rstrip() + f'\n... and {self.total - len(text):,} characters more'*(self.total > len(text))
 
-    def fileno(self): return 1 # for programs that are told to write there
+    # programs that are told to write there ask for a number
+    def fileno(self): return 1
 
 # %% ../../nbs/tools/exercises_running.ipynb #fa017004
 def _flush(streams):
