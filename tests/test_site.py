@@ -92,6 +92,15 @@ def test_no_link_is_broken_and_no_trace_is_left(html):
     assert len(check.pages(html)) > 2*len(MODULES)
 
 
+def test_the_doctor_opens_lessons_that_are_there(html, anchors, monkeypatch):
+    from mnist_sgd.doctor import report
+    monkeypatch.setattr(report.webbrowser, 'open', lambda address: True)
+    home = f'https://{SETTINGS["user"]}.github.io/{SETTINGS["repo"]}/'
+    for name in report.FAULTS:
+        page, anchor = report.open_lesson(name).removeprefix(home).split('#')
+        assert anchor in anchors[html/page], (name, page, anchor)
+
+
 @pytest.mark.parametrize('page, old, new, message', [
     ('index.html', 'href="nbs/00_data.html"', 'href="nbs/00_date.html"', 'no such file: nbs/00_date.html'),
     ('index.html', '<h1', '<a href="nbs/00_data.html#no-such">x</a><h1', 'no such anchor: nbs/00_data.html#no-such'),

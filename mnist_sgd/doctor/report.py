@@ -106,7 +106,7 @@ class Report:
         return f'<p>{self._head()}</p>{table}' + _list('measured', self.checks) + _list('not checked', self.not_checked)
 
 # %% ../../nbs/tools/doctor_report.ipynb #1b1fd9b6
-LESSONS = 'https://your-account.github.io/mnist_sgd/09_doctor.html'
+LESSONS = 'https://your-account.github.io/mnist_sgd/nbs/09_doctor.html'
 
 def _list(head, texts):
     rest = ''.join(f'<li>{html.escape(t)}</li>' for t in texts)
