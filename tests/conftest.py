@@ -22,6 +22,13 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
+@pytest.fixture(scope='session')
+def chromium():
+    "The one browser of a process: Playwright starts no second one beside it, whichever files a process is given."
+    import browser
+    with browser.chromium() as running: yield running
+
+
 @pytest.fixture(autouse=True)
 def faults_tried(request):
     "Send the faults that a test tried along with its report, which reaches the summary from another process too."

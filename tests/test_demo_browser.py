@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFilter
 
-from browser import chromium, skip
+from browser import skip
 from mnist_sgd.data import load_mnist
 from mnist_sgd.demo import page_model, page_server, write_page
 from mnist_sgd.cnn import simple_cnn
@@ -24,16 +24,11 @@ SIDE = 560                                     # pixels of the sheet, as page.js
 
 
 @pytest.fixture(scope='module')
-def browser():
-    with chromium() as running: yield running
-
-
-@pytest.fixture(scope='module')
 def digits(): return load_mnist()[1]
 
 
 @pytest.fixture(scope='module')
-def models(browser):
+def models(chromium):
     "Both nets, trained for a minute at most."
     (x, y), _ = load_mnist()
     models, threads = {}, torch.get_num_threads()
@@ -65,7 +60,7 @@ def address(folder):
 
 
 @pytest.fixture
-def opened(browser, address):
+def opened(chromium, address):
     "Opens the page in a fresh context; at the end: no console error, no failed request, none to another host."
     contexts, faults = [], []
     def watch(page):
@@ -75,7 +70,7 @@ def opened(browser, address):
         page.on('response', lambda r: faults.append(f'{r.status}: {r.url}') if r.status >= 400 else None)
         page.on('request', lambda r: faults.append(f'foreign: {r.url}') if not r.url.startswith((address, 'data:')) else None)
     def open_page(width=1280, height=900, net=None, **kwargs):
-        contexts.append(browser.new_context(viewport={'width': width, 'height': height}, **kwargs))
+        contexts.append(chromium.new_context(viewport={'width': width, 'height': height}, **kwargs))
         page = contexts[-1].new_page()
         page.set_default_timeout(20_000)
         watch(page)
@@ -421,18 +416,18 @@ def test_what_is_no_digit_is_doubted(opened, net):
     (lambda f: f.write_text(f.read_text().replace('"shape": [30, 784]', '"shape": [30, 700]')),
      'layer 0 of simple_net has 23550 numbers, wanted 21030'),
     (lambda f: f.write_text('const TOLD = {};'), 'it holds no net')], ids=['cut', 'gone', 'shape', 'empty'])
-def test_broken_weights_get_one_clear_message(browser, folder, tmp_path, spoil, part):
+def test_broken_weights_get_one_clear_message(chromium, folder, tmp_path, spoil, part):
     shutil.copytree(folder, tmp_path/'page')
     spoil(tmp_path/'page'/'weights.js')
-    page = browser.new_page()
+    page = chromium.new_page()
     page.goto((tmp_path/'page'/'index.html').as_uri())
     assert says(page) == f'The file weights.js is missing or broken: {part}. Write the page anew by mnist_sgd demo.'
     assert page.locator('.tools button:enabled').count() == 0
     page.close()
 
 
-def test_the_folder_opens_without_a_server(browser, folder):
-    page = browser.new_page()
+def test_the_folder_opens_without_a_server(chromium, folder):
+    page = chromium.new_page()
     page.goto(Path(folder/'index.html').as_uri())
     stroke(page, THREE)
     assert says(page).startswith('This is a 3')
