@@ -77,6 +77,7 @@ def alt_text(
     formatter.for_type(Figure, with_text)
 
 # %% ../nbs/00_data.ipynb #f2317598
+#@title show_image, which draws one picture by matplotlib
 def show_image(
     im: torch.Tensor, # image (28,28), (1,28,28) or flat (784,); any square size
     ax: plt.Axes = None, # where to draw; None: a new figure
@@ -99,6 +100,7 @@ def show_image(
     return ax
 
 # %% ../nbs/00_data.ipynb #a44b6c79
+#@title show_images, which draws several in a grid
 def show_images(
     ims: torch.Tensor, # images (n,28,28) or (n,784), or a list of images
     titles: list = None, # one text an image

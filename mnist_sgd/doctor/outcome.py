@@ -138,6 +138,7 @@ def _smaller(case, opt): return lambda xb: xb/case.x.abs().max()
 MENDS = {'saturated-start': _anew, 'zero-init': _anew, 'dead-relus': _anew, 'exploding-gradient': _anew,
          'pixel-scale': _smaller}
 
+# %% ../../nbs/tools/doctor_outcome.ipynb #18bc13a5
 def try_mends(
     case, # the set-up under examination
 ):
@@ -148,8 +149,11 @@ def try_mends(
         own = run_trial(case, case.lr)
         try: mended = run_trial(case, case.lr, change=MENDS[f.name])
         except (RuntimeError, TypeError, ValueError): continue
-        f.evidence += f'; as it is the loss is {own.end:.3g} after {own.steps} batches, mended {mended.end:.3g}'
+        gains, others = mended.end < .95*own.end, any(g.severity == 'error' and g is not f for g in case.findings)
+        f.evidence += (f'; as it is the loss is {own.end:.3g} after {own.steps} batches, mended {mended.end:.3g}'
+                       + ('' if gains else ': this mend alone gains nothing'))
         if f.severity == 'error' and learns(case, own) and not mended.end < .8*own.end: f.severity = 'warning'
+        if f.severity == 'warning' and others and not gains: f.severity = 'note'
 
 # %% ../../nbs/tools/doctor_outcome.ipynb #e249b84b
 def checks_of(

@@ -31,7 +31,7 @@ def run_trial(
     if key in case.trials: return case.trials[key]
     t, begin = case.trials.setdefault(key, types.SimpleNamespace(losses=[])), time.thread_time()
     train_copy(case, lr, steps, t, seed, change)
-    case.pace = (time.thread_time() - begin)/len(t.losses)
+    if not hasattr(case, 'pace'): case.pace = (time.thread_time() - begin)/len(t.losses)    # all trials are equally long
     n = max(5, min(15, len(t.losses)//4))
     t.steps, t.start = len(t.losses), sum(t.losses[:1])
     t.end = sum(t.losses[-n:])/n if all(map(math.isfinite, t.losses)) else math.inf
@@ -139,7 +139,8 @@ def learns(
 # %% ../../nbs/tools/doctor_trial.ipynb #e3153b1d
 fault('learning-rate', 'The learning rate', 'look for a rate with lr_find, or try ten times more and ten times less')
 
-def _ends(case, lr): return [run_trial(case, lr, seed=s).end for s in range(3)]
+def _often(case): return 3 if usual_steps(case) > 20 else 2      # a trial of a slow net is long
+def _ends(case, lr): return [run_trial(case, lr, seed=s).end for s in range(_often(case))]
 
 @detector('learning-rate', needs='rate')
 def _learning_rate(case):
@@ -153,7 +154,7 @@ def _learning_rate(case):
                      f'is {own.losses[-1]} after {own.steps} batches')
             yield ('error' if min(here) > .6*own.start or min(h/max(t, 1e-9) for h, t in zip(here, there)) > 4
                    else 'warning', f'lr {case.lr:.3g} is too high: the loss starts at {own.start:.3g} and {after}; '
-                   f'with lr {case.lr/k:.3g} it ends at {max(there):.3g} or lower, tried three times',
+                   f'with lr {case.lr/k:.3g} it ends at {max(there):.3g} or lower, tried {_often(case)} times',
                    f'take a lower learning rate, such as {case.lr/k:.1g}')
     elif own.end > .5*own.start: yield from _too_low(case, own)
 
@@ -167,5 +168,5 @@ def _too_low(case, own):
         there = _ends(case, case.lr*k)
         if max(there) < own.end - .4*gain:
             yield ('warning', f'lr {case.lr:.3g} is too low: {own.steps} batches bring the loss from {own.start:.3g} '
-                   f'to {own.end:.3g}; with lr {case.lr*k:.3g} to {max(there):.3g} or lower, tried three times',
+                   f'to {own.end:.3g}; with lr {case.lr*k:.3g} to {max(there):.3g} or lower, tried {_often(case)} times',
                    f'take a higher learning rate, such as {case.lr*k:.1g}')
