@@ -4,8 +4,8 @@
     python benchmarks/doctor_time.py           measure anew; kept in benchmarks/doctor_time.json
     python benchmarks/doctor_time.py --readme  write the tables into README.md beside it (nothing is measured)
 
-Steps are told as a ratio: the same loop bare and watched, taking turns. The report at the end of a watched block is not
-counted with its steps. About four minutes on two cores.
+Steps are told as a ratio of the processor's seconds on one thread: the same loop bare and watched, taking turns. The report at
+the end of a watched block is not counted with its steps. About three minutes on two cores.
 """
 import argparse, datetime, json, os, re, statistics, sys, time
 from pathlib import Path
@@ -47,20 +47,21 @@ def set_ups(digits):
 
 
 def train(make, dl, lr=.1):
-    "Seconds of one pass through a loader."
+    "The processor's seconds for one pass through a loader."
     torch.manual_seed(0)
     model = make()
     opt = torch.optim.SGD(model.parameters(), lr=lr)
-    start = time.perf_counter()
+    start = time.process_time()
     for xb, yb in dl:
         F.cross_entropy(model(xb), yb).backward()
         opt.step()
         opt.zero_grad()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def watched_ratios(digits, rounds):
     "(name, ratios watched to bare), 300 batches of 64 a pass."
+    torch.set_num_threads(1)
     (x, y), _ = digits
     dl = TorchLoader(TensorDataset(x[:19_200], y[:19_200]), 64, shuffle=True)
     for name, make in ('simple_net', simple_net), ('simple_cnn', simple_cnn):
