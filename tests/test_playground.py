@@ -12,12 +12,14 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
+from browser import served
 from mnist_sgd.data import load_mnist
 from mnist_sgd.full_mnist import cross_entropy
 from mnist_sgd.generalize import WeightDecay
 from mnist_sgd.learner import DataLoaders, Learner
 from mnist_sgd.linear_learner import mnist_loss
 from mnist_sgd.pixel_similarity import class_means
+from mnist_sgd.playground import pack_digits
 from mnist_sgd.sgd_basics import mse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -181,7 +183,7 @@ def test_the_nearest_mean_is_that_of_chapter_01(proof, task, bias):
     assert (unpacked(told) - wanted).abs().max() < 1e-4
 
 
-DRAWN = """([seed, start]) => { const net = makeNet({task: 'ten', model: 'one', units: 200, bend: 'relu', start, bias: 'on', seed});
+DRAWN = """([seed, start]) => { const net = makeNet({task: 'ten', model: 'one', units: 20, bend: 'relu', start, bias: 'on', seed});
     const order = shuffled(Uint32Array.from({length: 50}, (_, i) => i), chance(seed, 'order'));
     const set = spoil({label: new Uint8Array(10000).fill(3)}, {task: 'ten', spoilt: .3, seed});
     return [Array.from(net.layers[0].p), Array.from(order), Array.from(set.spoilt)]; }"""
@@ -215,3 +217,115 @@ def test_where_a_number_first_was_none_is_told(proof):
     assert step < 60 and trouble['layer'] in (0, 1, 2) and trouble['what'] in ('the gradient', 'the weights', 'the numbers that come out')
     assert page.evaluate(SPOILT_RUN, [1e-12, 1]) == [0, {'layer': 1, 'what': 'the numbers that come out'}]
     assert page.evaluate(SPOILT_RUN, [1e-12, 0]) is None
+
+
+# the address
+
+SET = 'address => settingOf(address)'
+
+
+def test_an_address_gives_its_setting_back(proof):
+    page = proof[0]
+    page.add_script_tag(path=ROOT/'mnist_sgd'/'page'/'setting.js')
+    plain = page.evaluate(SET, '')
+    assert plain['told'] == [] and plain['setting'] | {'task': 'ten', 'lr': .1, 'bs': 64, 'units': 30} == plain['setting']
+    chance = random.Random(0)
+    choices = page.evaluate('CHOICES')
+    for _ in range(100):
+        s = {name: chance.choice(some) for name, some in choices.items()} | {'seed': chance.randrange(10**9)}
+        if s['task'] == 'ten' and s['loss'] == 'mnist': s['loss'] = 'mse'
+        assert page.evaluate('s => settingOf(addressOf(s))', s) == {'setting': s, 'told': []}
+
+
+@pytest.mark.parametrize('address, name, taken, says', [
+    ('#lr=1e99', 'lr', 500, 'lr cannot be 1e99: 500 is taken.'), ('#lr=-1', 'lr', 1e-5, 'lr cannot be -1: 0.00001 is taken.'),
+    ('#lr=0.26', 'lr', .3, 'lr cannot be 0.26: 0.3 is taken.'), ('#units=1000', 'units', 200, 'units cannot be 1000: 200 is taken.'),
+    ('#lr=Infinity', 'lr', 500, 'lr cannot be Infinity: 500 is taken.'), ('#lr=NaN', 'lr', .1, 'lr cannot be NaN: 0.1 is taken.'),
+    ('#units=', 'units', 30, 'units cannot be : 30 is taken.'), ('#model=cnn', 'model', 'one', 'model cannot be cnn: one is taken.'),
+    ('#seed=-7.4', 'seed', 0, 'seed cannot be -7.4: 0 is taken.'), ('#task=ten&loss=mnist', 'loss', 'ce', 'loss cannot be mnist for ten digits: ce is taken.'),
+    ('#rate=3', 'lr', .1, 'rate is nothing that can be chosen.'), ('#__proto__=3', 'lr', .1, '__proto__ is nothing that can be chosen.'),
+    ('#bs=3%', 'bs', 64, 'bs cannot be 3%: 64 is taken.'), ('#lr=0.10', 'lr', .1, None)])
+def test_nonsense_gets_the_nearest_setting_and_is_told(proof, address, name, taken, says):
+    page = proof[0]
+    page.add_script_tag(path=ROOT/'mnist_sgd'/'page'/'setting.js')
+    told = page.evaluate(SET, address)
+    assert (told['setting'][name], told['told']) == (taken, [says] if says else [])
+
+
+# training in a worker
+
+@pytest.fixture(scope='module')
+def training(chromium, tmp_path_factory):
+    "A page with a worker that has the digits; `ask` sends it words and gives what it tells, up to a kind."
+    folder = tmp_path_factory.mktemp('worker')
+    for name in 'net.js', 'worker.js': (folder/name).write_bytes((ROOT/'mnist_sgd'/'page'/name).read_bytes())
+    (folder/'index.html').write_text('<!doctype html><title>x</title>')
+    (x, y), _ = load_mnist()
+    rows = torch.cat([torch.arange(10000), torch.arange(50000, 52000)])
+    (folder/'digits.gz').write_bytes(pack_digits(x[rows], y[rows]))
+    with served(folder) as url:
+        page = chromium.new_page()
+        page.goto(url)
+        page.evaluate("""async () => {
+            const packed = (await fetch('digits.gz')).body.pipeThrough(new DecompressionStream('gzip'));
+            const bytes = new Uint8Array(await new Response(packed).arrayBuffer()), n = bytes.length/785;
+            const worker = new Worker('worker.js'), told = [];
+            let wake = () => {};
+            worker.onmessage = e => { told.push(e.data); if (e.data.kind === 'look') worker.postMessage({task: 'drawn'}); wake(); };
+            window.ask = async (words, kind) => {
+                told.length = 0;
+                for (const word of words) worker.postMessage(word);
+                while (!told.some(t => t.kind === kind)) await new Promise(go => { wake = go; });
+                return told.map(({weights, ...t}) => t);
+            };
+            await ask([{task: 'data', labels: bytes.slice(0, n), pixels: bytes.slice(n)}], 'ready');
+        }""")
+        yield lambda words, kind: page.evaluate('([words, kind]) => ask(words, kind)', [words, kind]), y[rows]
+        page.close()
+
+
+PLAIN = dict(task='ten', images=10000, model='one', units=30, bend='relu', start='torch', loss='ce', lr=.1, mom=0, wd=0, bs=64,
+             order='shuffled', spoilt=0, pixels='1', zero='on', bias='on', seed=0)
+
+
+def begin(**other): return {'task': 'begin', 'setting': PLAIN | other}
+
+
+def test_in_order_one_epoch_says_three_to_every_digit(training):
+    "Chapter 03, \"Trained in order\": right on just the share of threes."
+    ask, y = training
+    *_, end = ask([begin(task='37', model='linear', loss='mnist', lr=1, bs=256, order='sorted'), {'task': 'epochs', 'n': 1}], 'paused')
+    held = y[10000:]
+    threes, sevens = int((held == 3).sum()), int((held == 7).sum())
+    table = end['measured']['table']
+    assert [table[str(i)] if isinstance(table, dict) else table[i] for i in range(4)] == [0, sevens, 0, threes]
+    assert end['measured']['right'] == threes and abs(threes/(threes + sevens) - .4956) < .03
+    *_, mended = ask([begin(task='37', model='linear', loss='mnist', lr=1, bs=256), {'task': 'epochs', 'n': 1}], 'paused')
+    assert mended['measured']['right'] > .95*(threes + sevens)
+
+
+def test_the_same_seed_gives_the_same_run_whatever_is_looked_at(training):
+    ask, _ = training
+    runs = [ask([begin(seed=seed, units=10), {'task': 'epochs', 'n': 1}], 'paused')[-1]['measured'] for seed in (3, 3, 4)]
+    assert runs[0] == runs[1] != runs[2] and runs[0]['right'] > 1600
+    *_, half = ask([begin(seed=3, units=10), {'task': 'steps', 'n': 50}], 'paused')
+    assert half['step'] == 50 and half['measured'] != runs[0]
+    *_, end = ask([{'task': 'epochs', 'n': 1}], 'paused')
+    assert end['measured'] == runs[0] and (end['step'], end['epoch']) == (157, 1)
+
+
+def test_a_pause_is_heard_and_a_change_of_rate_obeyed(training):
+    ask, _ = training
+    ask([begin(), {'task': 'epochs', 'n': 10000}], 'look')
+    *_, end = ask([{'task': 'pause'}], 'paused')
+    assert 0 < end['step'] < 157*10000
+    told = ask([{'task': 'change', 'setting': {'lr': 0}}, {'task': 'steps', 'n': 10}], 'paused')
+    assert told[-1]['measured'] == end['measured'] and told[-1]['step'] == end['step'] + 10
+
+
+def test_no_number_stops_the_run_and_it_goes_back(training):
+    ask, _ = training
+    begun, *_, trouble = ask([begin(model='two', start='normal', loss='mse', lr=500), {'task': 'epochs', 'n': 1}], 'trouble')
+    assert trouble['layer'] in (0, 1, 2) and trouble['what'].startswith('the ')
+    *_, again = ask([{'task': 'back'}], 'back')
+    assert again['measured'] == begun['measured'] and (again['step'], again['epoch']) == (0, 0)
