@@ -53,11 +53,11 @@ function oneStep() {
   keep();
 }
 
-// Train for twenty milliseconds, then listen: a word to pause is heard between two steps.
+// Train for eight milliseconds, then listen: a word to pause is heard between two steps.
 function work() {
   asked = false;
   if (!run || run.step >= goal) return;
-  const until = performance.now() + 20;
+  const until = performance.now() + 8;
   do oneStep(); while (run.step < goal && !run.trouble && performance.now() < until);
   if (run.trouble) { goal = 0; tell('trouble', run.trouble); return; }
   if (run.step >= goal) tell('paused', {measured: measure(run.net, run.held, run.setting)});
