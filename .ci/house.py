@@ -1,5 +1,6 @@
 """What the scripts beside this one know of the house: its two rooms of notebooks, their modules and the order of imports."""
 import json, re
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,8 +19,20 @@ ORDER = '''
     doctor.metric doctor.truth doctor.data doctor.pictures doctor.labels doctor.training doctor.trial doctor.model
     doctor.structure doctor.graph doctor.mode doctor.finite doctor.loop doctor.outcome doctor.callback doctor.patient doctor
     doctor.watch
-    demo command_data command_train command_predict command_demo command_doctor cli
+    demo playground command_data command_train command_predict command_demo command_doctor cli
 '''.split()
+
+
+LINES = 2, 3  # of nbdev, which both do the same to these notebooks
+
+
+def nbdev_line():
+    "The line of the nbdev that is installed, 0 where none is; one that was never tried ends the script with a sentence."
+    try: version = metadata.version('nbdev')
+    except metadata.PackageNotFoundError: return 0
+    line = int(version.split('.')[0])
+    if line in LINES: return line
+    raise SystemExit(f"nbdev {version} is of a line that was never tried on these notebooks: install nbdev 2 (pip install -e '.[dev]') or nbdev 3")
 
 
 def rooms(root=ROOT):

@@ -1,11 +1,12 @@
 #!/usr/bin/env python
-"""Write the badges and links of this project from settings.ini's user, repo and branch.
+"""Write what other files repeat of settings.ini: badges and links (user, repo, branch), the version, and nbdev's settings.
 
-    .ci/links.py             rewrite them in nbs/**/*.ipynb, exercises/*.ipynb, *.md, benchmarks/*.md and *.cff
+    .ci/links.py             rewrite them in nbs/**/*.ipynb, exercises/*.ipynb, *.md, benchmarks/*.md, *.cff and pyproject.toml
     .ci/links.py --check     write nothing; name file and line of each that differs, exit 1 if any does
 """
 import argparse, json, re, sys
 from configparser import ConfigParser
+from itertools import zip_longest
 from pathlib import Path
 
 from house import notebooks as own_notebooks
@@ -14,12 +15,38 @@ ROOT = Path(__file__).resolve().parent.parent
 SVG = 'https://colab.research.google.com/assets/colab-badge.svg'
 OWN_NB = r'colab\.research\.google\.com/github/[\w.-]+/([\w.-]+)/blob/[^/\s]+/(?:nbs|nbs/tools|exercises)/(\w+)\.ipynb'
 
+# What both lines of nbdev have to know alike: line 2 reads it in settings.ini, line 3 in the block that stands in pyproject.toml.
+NBDEV = '''
+    nbs_path lib_path doc_path branch tst_flags recursive clean_ids jupyter_hooks allowed_cell_metadata_keys allowed_out_metadata_keys
+'''.split()
+BLOCK = '''[tool.nbdev]
+# Line 3 of nbdev reads this block, which .ci/links.py writes from settings.ini. Its command nbdev-migrate-config would drop the extras.
+%s
+update_pyproject = false
+'''
+
 
 def settings():
     "The `[DEFAULT]` section of settings.ini."
     cfg = ConfigParser(delimiters=['='])
     cfg.read(ROOT/'settings.ini', encoding='utf-8')
     return cfg['DEFAULT']
+
+
+def block(cfg):
+    "The block `[tool.nbdev]` of pyproject.toml."
+    def value(key):
+        if key.endswith('_keys'): return json.dumps(cfg[key].split())
+        return cfg[key].lower() if cfg[key] in ('True', 'False') else json.dumps(cfg[key])
+    return BLOCK % '\n'.join(f'{key} = {value(key)}' for key in NBDEV)
+
+
+def repeated(name, text, cfg):
+    "The text of pyproject.toml or of CITATION.cff with what it repeats of settings.ini besides links."
+    if name == 'CITATION.cff': return re.sub(r'^version: .*', f'version: {cfg["version"]}', text, flags=re.M)
+    if name != 'pyproject.toml': return text
+    text, n = re.subn(r'^\[tool\.nbdev\]\n(?:.+\n)*', lambda m: block(cfg), text, flags=re.M)
+    return text if n else f'{text}\n{block(cfg)}'
 
 
 class Links:
@@ -77,13 +104,14 @@ def main():
     notebooks = [*own_notebooks(), *sorted((ROOT/'exercises').glob('*.ipynb'))]
     stems = {q.stem for q in notebooks}
     paths = [*notebooks, *sorted(ROOT.glob('*.md')), *sorted(ROOT.glob('benchmarks/*.md')),
-             *sorted(ROOT.glob('*.cff'))]
+             *sorted(ROOT.glob('*.cff')), *ROOT.glob('pyproject.toml')]
     texts = {q.relative_to(ROOT): q.read_bytes().decode() for q in paths}
-    links, n_differ = Links(settings(), stems, texts.values()), 0
+    cfg = settings()
+    links, n_differ = Links(cfg, stems, texts.values()), 0
     for path, text in texts.items():
-        lines = text.splitlines(keepends=True)
-        mended = [links.mend(line, path if path.suffix == '.ipynb' else None) for line in lines]
-        for n, (old, new) in enumerate(zip(lines, mended), 1):
+        lines, wanted = text.splitlines(keepends=True), repeated(path.name, text, cfg).splitlines(keepends=True)
+        mended = [links.mend(line, path if path.suffix == '.ipynb' else None) for line in wanted]
+        for n, (old, new) in enumerate(zip_longest(lines, mended, fillvalue=''), 1):
             if old == new: continue
             n_differ += 1
             print(f'{path}:{n}: {"should be" if check else "now"} {new.strip()[:300]}')

@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 
 import mnist_sgd
-from mnist_sgd import data, demo, full_mnist, generalize, learner, linear_learner, own_digit, pixel_similarity, sgd_basics, simple_net
+from mnist_sgd import data, demo, full_mnist, generalize, learner, linear_learner, own_digit, pixel_similarity, playground, sgd_basics, simple_net
 from mnist_sgd.checkpoints import Checkpoint
 from mnist_sgd.processes import ShardLearner, ShardLoader, gather, read_rows, shard
 from mnist_sgd.scaling import HandNet, Mixed
@@ -217,6 +217,7 @@ ROWS = {    # name: a call with what is on the GPU; a tensor that it gives back 
     'page_model': lambda _: ('CPU', demo.page_model(simple_net.simple_net().to('cuda'))(some()[0].cpu())),
     'page_weights': lambda _: demo.page_weights({'net': simple_net.simple_net().to('cuda')}, *some()),
     'write_page': lambda at: demo.write_page({'net': simple_net.simple_net().to('cuda')}, at/'page', *some()),
+    'pack_digits': lambda _: playground.pack_digits(*some()),
     'shard': lambda _: shard(torch.arange(9, device='cuda'), 1, 2), 'read_rows': lambda _: read_rows(some()[0], torch.arange(3)),
     'gather': lambda _: ('CPU', gather(torch.arange(3))),
     'ShardLoader': lambda _: next(iter(loaders(ShardLoader).train))[0], 'ShardLoader of files': lambda _: shard_loader_of_files(),
@@ -299,7 +300,7 @@ def public_names():
     "(module, name, what it is) of all that chapters and the rooms of ranks, pages and digits export; their helpers work in these."
     rooms = [m.name for m in pkgutil.iter_modules(mnist_sgd.__path__)]
     chapters = {p.stem[3:] for p in (ROOT/'nbs').glob('[0-9]*.ipynb')}
-    for stem in sorted({*rooms} & (chapters | {'processes', 'checkpoints', 'demo', 'own_digit'}) - {'doctor'}):
+    for stem in sorted({*rooms} & (chapters | {'processes', 'checkpoints', 'demo', 'own_digit', 'playground'}) - {'doctor'}):
         module = importlib.import_module(f'mnist_sgd.{stem}')
         for name in getattr(module, '__all__', ()): yield stem, name, getattr(module, name)
 
