@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import fastai.vision.all as fastai
@@ -463,6 +464,19 @@ def test_untouched_functions_and_their_globals(d):
     kw['dls'] = loaders(d.x10.clone(), d.y10, d.vx10, d.vy10, shuffle=False)
     assert_untouched(kw, history)
     assert calls == 0 and history == [1.]
+
+
+@pytest.mark.parametrize('lr, wd, name', [(3e-3, 0., 'learning-rate'), (.3, .2, 'over-regularised'), (.3, 0., None)])
+def test_the_rate_of_torchs_optimizer_in_fastais_wrapper_is_tried_and_put_back(d, lr, wd, name):
+    theirs = [fastai.DataLoader(list(zip(x, y)), bs=64, shuffle=i == 0) for i, (x, y) in enumerate([(d.x10, d.y10), (d.vx10, d.vy10)])]
+    torch.manual_seed(0)
+    learn = fastai.Learner(fastai.DataLoaders(*theirs), simple_net(), cross_entropy, lr=lr,
+                           opt_func=partial(fastai.OptimWrapper, opt=torch.optim.SGD, weight_decay=wd))
+    learn.create_opt()
+    report = diagnose(learn)
+    assert report.names == ({name} if name else set()), report
+    group = learn.opt.opt.param_groups[0]
+    assert (group['lr'], group['weight_decay'], len(learn.opt.opt.state)) == (lr, wd, 0)
 
 
 @pytest.mark.parametrize('lib', ['ours', 'fastai'])

@@ -11,6 +11,7 @@ import math
 from torch import nn
 
 from .report import detector, fault, some
+from .parts import hyper_groups
 from .prepare import optimizer_at, take_step
 from .trial import chance, learns, run_trial, usual_steps
 
@@ -45,11 +46,13 @@ def _does_not_learn(case):
 fault('over-regularised', 'It does not learn', 'take a smaller weight_decay, such as 1e-4')
 
 def _without_penalty(case, opt):
-    for g in opt.param_groups: g['weight_decay'] = 0.
+    for g in hyper_groups(opt):
+        for k in {'weight_decay', 'wd'} & set(g): g[k] = 0.
 
 @detector('over-regularised', needs='rate opt')
 def _over_regularised(case):
-    most = max((g.get('weight_decay') or 0. for g in getattr(case.opt, 'param_groups', ())), default=0.)
+    decays = [g.get(k) for g in hyper_groups(case.opt) for k in ('weight_decay', 'wd')]
+    most = max((d for d in decays if isinstance(d, (int, float))), default=0.)
     if most < 1e-3: return
     own, free = run_trial(case, case.lr), run_trial(case, case.lr, change=_without_penalty)
     if own.end > 1.5*free.end + .05*own.start and free.end < .7*free.start:
@@ -61,8 +64,8 @@ fault('uphill', 'It does not learn', 'give a rate above 0 and let backward and s
 @detector('uphill', needs='rate steps')
 def _uphill(case):
     ratio, product = run_trial(case, case.lr).__dict__.get('first_step', (0., 0.))
-    rates = [g['lr'] for g in getattr(case.opt, 'param_groups', ()) if isinstance(g.get('lr'), (int, float))]
-    wanted = any(g.get('maximize') for g in getattr(case.opt, 'param_groups', ()))
+    rates = [g['lr'] for g in hyper_groups(case.opt) if isinstance(g.get('lr'), (int, float))]
+    wanted = any(g.get('maximize') for g in hyper_groups(case.opt))
     if rates and max(rates) < 0 or product > 0 and not wanted and _climbs(case):
         yield (f'the first step goes along the gradient, not against it (lr {min(rates, default=case.lr):.3g}), '
                f'and the loss rises')
