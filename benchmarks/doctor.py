@@ -10,13 +10,15 @@
 Named: a name that counts as right is among the findings. Noticed: something else is. Of a case, what its mended twin is told too
 does not count. Blamed: a mended or sound set-up with a finding of severity error. About ten minutes on one core.
 """
-import argparse, datetime, functools, importlib, inspect, json, re, sys, time
+import argparse, datetime, functools, importlib, inspect, json, sys, time
 from pathlib import Path
 
 import torch
 
+import readme
+
 ROOT = Path(__file__).resolve().parent.parent
-STORE, README = ROOT/'benchmarks'/'doctor.json', ROOT/'benchmarks'/'README.md'
+STORE = ROOT/'benchmarks'/'doctor.json'
 SETS = ['own variants', "strangers' faults", 'blind variants', 'reported faults', 'published programs', 'sound programs']
 NAMES = {'script': 'scripts', 'fastai': "fastai's Learner"}
 HEAD = ['faulty', 'named', 'noticed', 'missed', 'mended or sound', 'blamed']
@@ -137,14 +139,6 @@ def report(store):
             f'{table("kind (of a case: the first name that counts)", by_kind)}')
 
 
-def write_readme():
-    text = README.read_text()
-    block = f'<!-- doctor -->\n{report(json.loads(STORE.read_text()))}\n<!-- /doctor -->'
-    new, n = re.subn(r'<!-- doctor -->\n.*?<!-- /doctor -->', lambda _: block, text, flags=re.S)
-    if n != 1: sys.exit(f'benchmarks/README.md has {n} places marked <!-- doctor -->, wanted 1')
-    README.write_text(new)
-
-
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('words', nargs='*', metavar='WORD')
@@ -152,7 +146,7 @@ def main():
     p.add_argument('--as', dest='way', choices=('script', 'fastai'), help='how each set-up is handed over')
     p.add_argument('--readme', action='store_true', help='only write the stored tables into benchmarks/README.md')
     args = p.parse_args()
-    if args.readme: return write_readme()
+    if args.readme: return readme.write('doctor', report(json.loads(STORE.read_text())))
     torch.set_num_threads(1)
     store = json.loads(STORE.read_text()) if STORE.exists() else {'rows': {}}
     for title, kind, name, want, bad, good in cases(args.cases) if args.cases else own():

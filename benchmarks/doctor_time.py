@@ -7,13 +7,14 @@
 Steps are told as a ratio of the processor's seconds on one thread: the same loop bare and watched, taking turns. The report at
 the end of a watched block is not counted with its steps. About three minutes on two cores.
 """
-import argparse, datetime, json, os, re, statistics, sys, time
+import argparse, datetime, json, os, statistics, time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader as TorchLoader, TensorDataset
 
+import readme
 from mnist_sgd.cnn import simple_cnn
 from mnist_sgd.data import load_mnist
 from mnist_sgd.doctor import diagnose
@@ -23,7 +24,6 @@ from mnist_sgd.learner import SGD, DataLoader, DataLoaders
 from mnist_sgd.simple_net import simple_net
 
 STORE = Path(__file__).resolve().parent/'doctor_time.json'
-README = STORE.with_name('README.md')
 
 
 def resnet():
@@ -78,18 +78,10 @@ def table(store):
     lines = [f'{store["date"]}; torch {store["torch"]}, {store["threads"]} threads.', '',
              '| `diagnose` of | seconds | wanted |', '|---|---|---|',
              *(f'| {name} | {seconds:.1f} | at most {most} |' for name, (seconds, most) in store['seconds'].items()), '',
-             '| a step of | watched, bare = 1 (lowest to highest) | wanted |', '|---|---|---|',
+             '| a step of, on one thread | watched, bare = 1 (lowest to highest) | wanted |', '|---|---|---|',
              *(f'| {name}, batches of 64 | {statistics.median(r):.2f} ({min(r):.2f} to {max(r):.2f}) | at most 2 |'
                for name, r in store['steps'].items())]
     return '\n'.join(lines)
-
-
-def write_readme():
-    text = README.read_text()
-    block = f'<!-- doctor time -->\n{table(json.loads(STORE.read_text()))}\n<!-- /doctor time -->'
-    new, n = re.subn(r'<!-- doctor time -->\n.*?<!-- /doctor time -->', lambda _: block, text, flags=re.S)
-    if n != 1: sys.exit(f'benchmarks/README.md has {n} places marked <!-- doctor time -->, wanted 1')
-    README.write_text(new)
 
 
 def main():
@@ -97,7 +89,7 @@ def main():
     p.add_argument('--rounds', type=int, default=7)
     p.add_argument('--readme', action='store_true', help='only write the stored tables into benchmarks/README.md')
     args = p.parse_args()
-    if args.readme: return write_readme()
+    if args.readme: return readme.write('doctor time', table(json.loads(STORE.read_text())))
     torch.set_num_threads(min(2, os.cpu_count() or 1))
     digits, store = load_mnist(), {'date': str(datetime.date.today()), 'torch': torch.__version__, 'threads': torch.get_num_threads(), 'seconds': {}}
     for name, kw, most in set_ups(digits):

@@ -1,10 +1,10 @@
 """An epoch of the playground in a real browser against our Learner on one thread, taking turns in one run: a ratio.
 
-    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/playground.py
+    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/playground.py    measure anew; kept in benchmarks/playground.json, told in README.md
 
 10,000 digits, 784-30-10, batches of 64, measured on 2,000 others after each epoch; the worker sends all its weights 30 times a
 second, and the page draws 30 of them as pictures."""
-import statistics, sys, tempfile, time
+import datetime, json, statistics, sys, tempfile, time
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'tests'))
 from browser import chromium, served  # noqa: E402
+import readme  # noqa: E402
 
 from mnist_sgd.data import load_mnist  # noqa: E402
 from mnist_sgd.full_mnist import accuracy, cross_entropy  # noqa: E402
@@ -76,8 +77,13 @@ def main():
                 theirs.append(seconds)
                 ratios.append(seconds/ours[-1])
     told = statistics.median
-    print(f'an epoch: Learner {told(ours):.3f} s, page {told(theirs):.3f} s, ratio {told(ratios):.2f} ({min(ratios):.2f} to '
-          f'{max(ratios):.2f}); {rate:.0f} pictures a second; right on {right:.3f} and {learn.recorder.values[-1][2]:.3f}')
+    store = dict(date=str(datetime.date.today()), learner=told(ours), page=told(theirs), ratio=told(ratios), lowest=min(ratios),
+                 highest=max(ratios), rounds=ROUNDS, pictures=rate)
+    (ROOT/'benchmarks'/'playground.json').write_text(json.dumps(store, indent=0) + '\n')
+    text = (f'{store["date"]}: Learner {told(ours):.3f} s, page {told(theirs):.3f} s, ratio {told(ratios):.2f} ({min(ratios):.2f} to '
+            f'{max(ratios):.2f}) of {ROUNDS} rounds, {rate:.0f} redrawings a second.')
+    readme.write('playground', text)
+    print(f'{text} Right on {right:.3f} and {learn.recorder.values[-1][2]:.3f}')
 
 
 if __name__ == '__main__': main()

@@ -15,6 +15,8 @@ from datetime import date
 from importlib import metadata
 from pathlib import Path
 
+import readme
+
 ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT/'benchmarks'/'speed.json'
 WORKS = 'ABCDEFG'
@@ -154,15 +156,6 @@ def report(store):
     return '\n'.join(lines).strip()
 
 
-def write_readme():
-    readme = ROOT/'benchmarks'/'README.md'
-    text = readme.read_text(encoding='utf-8')
-    block = f'<!-- speed -->\n{report(json.loads(STORE.read_text()))}\n<!-- /speed -->'
-    new, n = re.subn(r'<!-- speed -->\n.*?<!-- /speed -->', lambda _: block, text, flags=re.S)
-    if n != 1: sys.exit(f'benchmarks/README.md has {n} places marked <!-- speed -->, wanted 1')
-    readme.write_text(new, encoding='utf-8')
-
-
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('works', nargs='*', metavar='WORK', help='letters of A to G; default: all')
@@ -170,7 +163,7 @@ def main():
     p.add_argument('--readme', action='store_true', help='only write the stored tables into benchmarks/README.md')
     p.add_argument('--no-store', action='store_true', help='print alone, leave benchmarks/speed.json as it is')
     args = p.parse_args()
-    if args.readme: return write_readme()
+    if args.readme: return readme.write('speed', report(json.loads(STORE.read_text())))
     if bad := [w for w in args.works if w not in list(WORKS)]: p.error(f'no work {bad[0]!r}: choose from {" ".join(WORKS)}')
     if args.rounds < 1: p.error(f'{args.rounds} rounds, wanted at least 1')
     import torch

@@ -1,4 +1,4 @@
-"""The playground in a real browser: PyTorch's own numbers, every experiment as its text says, hands and eyes, bad input."""
+"""The playground's arithmetic in a real browser: PyTorch's own numbers, a worker that trains, settings in an address, bad input."""
 import base64
 import itertools
 import random

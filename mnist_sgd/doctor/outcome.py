@@ -146,17 +146,19 @@ def try_mends(
     case, # the set-up under examination
 ):
     "Train a mended copy for each finding that can be mended, and tell what it gained."
+    idle = []
     for f in case.findings:
         if f.severity == 'note' or f.name not in MENDS or 'rate' not in case.has: continue
         if not isinstance(case.model, nn.Module) or f.name == 'pixel-scale' and 'pixels run' not in f.evidence: continue
         own = run_trial(case, case.lr)
         try: mended = run_trial(case, case.lr, change=MENDS[f.name])
         except (RuntimeError, TypeError, ValueError): continue
-        gains, others = mended.end < .95*own.end, any(g.severity == 'error' and g is not f for g in case.findings)
+        if not mended.end < .95*own.end: idle.append(f)
         f.evidence += (f'; as it is the loss is {own.end:.3g} after {own.steps} batches, mended {mended.end:.3g}'
-                       + ('' if gains else ': this mend alone gains nothing'))
+                       + (': this mend alone gains nothing' if f in idle else ''))
         if f.severity == 'error' and learns(case, own) and not mended.end < .8*own.end: f.severity = 'warning'
-        if f.severity == 'warning' and others and not gains: f.severity = 'note'
+    if any(f.severity == 'error' for f in case.findings):       # of those that are left: it is the reason
+        for f in idle: f.severity = 'note' if f.severity == 'warning' else f.severity
 
 # %% ../../nbs/tools/doctor_outcome.ipynb #e249b84b
 def checks_of(

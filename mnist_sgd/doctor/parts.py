@@ -41,6 +41,7 @@ def split_loaders(
 # %% ../../nbs/tools/doctor_parts.ipynb #81e74ef5
 def _bare(opt):
     "The optimizer inside another one: fastai's `OptimWrapper` holds torch's, and shows copies of its numbers."
+    if isinstance(opt, torch.optim.Optimizer): return opt
     inner = [getattr(opt, k, None) for k in ('opt', 'optimizer')]
     return next((o for o in inner if hasattr(o, 'param_groups')), opt)
 
