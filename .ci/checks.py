@@ -3,7 +3,7 @@
 import ast, json, re, subprocess, sys
 from collections import Counter
 
-from house import LIB, ORDER, ROOT, cells, default_exps, is_chapter, is_export, module_file, module_of, notebooks, rooms, source
+from house import LIB, ORDER, ROOT, cells, default_exps, is_chapter, is_export, module_file, module_of, nbdev_line, notebooks, rooms, source
 
 UNWANTED = {'fastai', 'fastcore', 'nbdev'}
 
@@ -132,6 +132,7 @@ def module_files(): return [p for p in sorted((ROOT/LIB).rglob('*.py')) if p not
 
 
 def main():
+    nbdev_line()  # one that was never tried may have exported something else
     paths, modules = notebooks(), module_files()
     known = {module_of(p) for p in paths} - {None}
     made, place = {module_file(p) for p in paths}, places(paths)

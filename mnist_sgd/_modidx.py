@@ -1478,5 +1478,6 @@ d = { 'settings': { 'branch': 'main',
                                  'mnist_sgd.wheel.pip_download': ('tools/wheel.html#pip_download', 'mnist_sgd/wheel.py')},
             'mnist_sgd.words': { 'mnist_sgd.words._memory': ('tools/words.html#_memory', 'mnist_sgd/words.py'),
                                  'mnist_sgd.words.clean': ('tools/words.html#clean', 'mnist_sgd/words.py'),
+                                 'mnist_sgd.words.failed_import': ('tools/words.html#failed_import', 'mnist_sgd/words.py'),
                                  'mnist_sgd.words.reason': ('tools/words.html#reason', 'mnist_sgd/words.py'),
                                  'mnist_sgd.words.short': ('tools/words.html#short', 'mnist_sgd/words.py')}}}

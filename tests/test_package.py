@@ -1,7 +1,11 @@
 """What other files repeat of settings.ini agrees with it, for both lines of nbdev."""
-import importlib.util, re, subprocess, sys
+import importlib.util, os, re, shutil, subprocess, sys
 from configparser import ConfigParser
 from pathlib import Path
+
+import pytest
+
+from mnist_sgd import words
 
 ROOT = Path(__file__).resolve().parent.parent
 config = ConfigParser(delimiters=['='])
@@ -32,10 +36,74 @@ def test_another_setting_reaches_the_block_and_leaves_the_rest():
     assert links.repeated('CITATION.cff', 'cff-version: 1.2.0\nversion: 0.0.1\n', {'version': '9.8.7'}) == 'cff-version: 1.2.0\nversion: 9.8.7\n'
 
 
-def test_a_line_of_nbdev_that_was_never_tried_is_named_in_a_sentence(tmp_path):
-    info = tmp_path/'nbdev-4.0.1.dist-info'
+@pytest.mark.parametrize('version', ['1.2.11', '4.0.1'])
+@pytest.mark.parametrize('asks', ['checks.py', 'nbdev_3.py'])
+def test_a_line_of_nbdev_that_was_never_tried_is_named_in_a_sentence(tmp_path, version, asks):
+    info = tmp_path/f'nbdev-{version}.dist-info'
     info.mkdir()
-    (info/'METADATA').write_text('Metadata-Version: 2.1\nName: nbdev\nVersion: 4.0.1\n')
-    code = f'import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT/".ci")!r}]; import house; house.nbdev_line()'
-    r = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
-    assert r.returncode == 1 and re.fullmatch(r'nbdev 4\.0\.1 is of a line that was never tried .*\n', r.stderr), r.stderr
+    (info/'METADATA').write_text(f'Metadata-Version: 2.1\nName: nbdev\nVersion: {version}\n')
+    r = subprocess.run([sys.executable, ROOT/'.ci'/asks], env={**os.environ, 'PYTHONPATH': str(tmp_path)}, capture_output=True, text=True)
+    assert r.returncode == 1 and re.fullmatch(rf'nbdev {re.escape(version)} is of a line that was never tried .*\n', r.stderr), r.stderr
+
+
+def test_pip_tells_a_python_that_is_too_old_which_ones_will_do(tmp_path):
+    for name in 'settings.ini', 'setup.py', 'pyproject.toml', 'README.md', 'LICENSE', 'mnist_sgd':
+        (shutil.copytree if (ROOT/name).is_dir() else shutil.copy)(ROOT/name, tmp_path/name)
+    pip = [sys.executable, '-m', 'pip', '--disable-pip-version-check']
+    subprocess.run([*pip, 'wheel', '--quiet', '--no-deps', '--no-build-isolation', '-w', tmp_path/'wheel', tmp_path], check=True)
+    wheel, = (tmp_path/'wheel').iterdir()
+    oldest = SETTINGS['min_python']
+    for version, code in (f'3.{int(oldest.split(".")[1]) - 1}', 1), (oldest, 0):
+        r = subprocess.run([*pip, 'download', '--no-index', '--no-deps', '--only-binary=:all:', '--python-version', version, '-d', tmp_path/'got', wheel],
+                           env={**os.environ, 'PIP_QUIET': '0'}, capture_output=True, text=True)   # `pip install` asks for its own Python alone
+        assert r.returncode == code, r.stderr
+        told = re.findall(rf"requires a different Python: {version}\S* not in '>={oldest}'", r.stderr)
+        assert len(told) == code, r.stderr
+
+
+# a package that others bring is missing, or broken
+
+COMMANDS = 'train --epochs 1', 'predict {mine}', 'demo --no-browser', 'doctor {mine}', 'data --check'
+HIDE = """
+import sys
+class Hidden:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == 'torch': raise ModuleNotFoundError("No module named 'torch'", name='torch')
+sys.meta_path.insert(0, Hidden)
+"""
+BREAK = 'raise RuntimeError("made for another torch")'
+
+
+def spoilt(folder, name, line):
+    "The environment of a Python whose module of that name is another one: it runs this line."
+    (folder/'spoilt').mkdir()
+    (folder/'spoilt'/f'{name}.py').write_text(line + '\n')
+    return {**os.environ, 'PYTHONPATH': os.pathsep.join([str(folder/'spoilt'), str(ROOT)]), 'OMP_NUM_THREADS': '1'}
+
+
+@pytest.mark.parametrize('command', COMMANDS, ids=lambda c: c.split()[0])
+@pytest.mark.parametrize('name, line, told', [
+    ('sitecustomize', HIDE, 'the package torch is not installed: python -m pip install torch'),
+    ('torch', BREAK, 'the package torch breaks when it is imported (RuntimeError: made for another torch): see what "python -m pip check" says of it')],
+    ids=['missing', 'broken'])
+def test_a_want_of_torch_is_one_line_of_the_command(tmp_path, command, name, line, told):
+    (tmp_path/'mine.py').write_text('import torch\n')
+    env = spoilt(tmp_path, name, line)
+    r = subprocess.run([sys.executable, '-m', 'mnist_sgd.cli', *command.format(mine='mine.py').split()], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert (r.returncode, r.stdout, r.stderr) == (2, '', f'mnist_sgd: {told}\n')
+
+
+def test_a_broken_fastai_is_no_matter_of_ours_and_a_program_that_needs_it_is_told(tmp_path):
+    env = spoilt(tmp_path, 'fastai', BREAK)
+    names = sorted('.'.join(p.relative_to(ROOT).with_suffix('').parts) for p in (ROOT/'mnist_sgd').rglob('*.py') if p.name[0] != '_')
+    subprocess.run([sys.executable, '-c', f'import {", ".join(names)}'], env=env, check=True)
+    (tmp_path/'mine.py').write_text('from fastai.vision.all import *\n')
+    r = subprocess.run([sys.executable, '-m', 'mnist_sgd.cli', 'doctor', 'mine.py'], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert r.returncode == 2 and ('the program ended: the package fastai breaks when it is imported (RuntimeError: made for another torch): '
+                                  'see what "python -m pip check" says of it') in r.stdout, r.stdout
+
+
+def test_what_is_said_of_a_missing_package_knows_all_that_the_module_needs():
+    needed = {re.match(r'[\w-]+', r)[0] for r in SETTINGS['requirements'].split()}
+    assert needed <= {*words._PACKAGES.values()}

@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 
 from . import diagnose
 from .report import FAULTS, Finding, Report
+from ..words import failed_import
 
 # %% ../../nbs/tools/doctor_watch.ipynb #b9a9234d
 _HERE = os.path.dirname(os.path.abspath(torch.__file__))
@@ -264,7 +265,7 @@ def run_program(
         sys.argv = argv
         sys.path.pop(0)
     report = examine(w)
-    if error is not None: report.not_checked.append(f'the program ended with {type(error).__name__}: {error}')
+    if error is not None: report.not_checked.append(f'the program ended: {failed_import(error) or f"{type(error).__name__}: {error}"}')
     return report, 2 if error is not None else int(bool(report.errors))
 
 # %% ../../nbs/tools/doctor_watch.ipynb #81a75029
