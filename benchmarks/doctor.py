@@ -42,10 +42,10 @@ def cases(folder):
     common = importlib.import_module('common')
     for name in 'faults', 'published', 'healthy': importlib.import_module(name)
     def given(kw): return {k: v for k, v in kw.items() if k[0] != '_'}
-    for name, (make, source, fault, want) in common.CASES.items():
+    for name, (make, _, _, want) in common.CASES.items():
         title = SETS[3] if make.__module__ == 'faults' else SETS[4]
         yield title, want[0], name, set(want), lambda m=make: given(m(True)), lambda m=make: given(m(False))
-    for name, (make, what) in common.HEALTHY.items(): yield SETS[5], None, name, set(), None, lambda m=make: given(m())
+    for name, (make, _) in common.HEALTHY.items(): yield SETS[5], None, name, set(), None, lambda m=make: given(m())
 
 
 def loaders(kw):

@@ -38,7 +38,7 @@ def set_ups(digits):
     for name, make, n, m, lr, most in (('simple_net, 60,000 pictures', simple_net, 60_000, 10_000, .3, 10),
                                        ('simple_cnn, 60,000 pictures', simple_cnn, 60_000, 10_000, .1, 20),
                                        ('resnet18, 1,400 pictures', resnet, 1000, 400, .01, 60)):
-        def given(t): return t.view(-1, 1, 28, 28).expand(-1, 3, -1, -1).contiguous() if make is resnet else t
+        def given(t, make=make): return t.view(-1, 1, 28, 28).expand(-1, 3, -1, -1).contiguous() if make is resnet else t
         torch.manual_seed(0)
         model = make()
         dls = DataLoaders(DataLoader(TensorDataset(given(x[:n]), y[:n]), 64, shuffle=True),

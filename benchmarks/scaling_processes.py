@@ -5,6 +5,7 @@ The processes meet by a file and talk over loopback, one thread each; medians of
 and of ROUNDS rounds in which 1 and 2 take turns.
 """
 import json, os, statistics, subprocess, sys, tempfile, time
+from functools import partial
 from pathlib import Path
 
 STEPS, BS, ROUNDS = 60, 256, 5
@@ -38,14 +39,14 @@ def work(rank, world, store):
         net = make()
         model = DistributedDataParallel(net) if world > 1 else net
         opt, xb, yb = SGD(net.parameters(), .01), torch.rand(BS//world, 784), torch.randint(0, 10, (BS//world,))
-        def step():
+        def step(model=model, opt=opt, xb=xb, yb=yb):
             cross_entropy(model(xb), yb).backward()
             opt.step(); opt.zero_grad()
         found['models'][name] = dict(seconds=seconds(step, steps, dist.barrier),
                                      bytes=4*sum(p.numel() for p in net.parameters()))
     for size in SIZES if world > 1 else ():
         values = torch.ones(size//4)
-        found['sums'][size] = seconds(lambda: dist.all_reduce(values), 30, dist.barrier)
+        found['sums'][size] = seconds(partial(dist.all_reduce, values), 30, dist.barrier)
     if rank == 0: print(json.dumps(found))
     dist.destroy_process_group()
 

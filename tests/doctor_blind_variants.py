@@ -96,7 +96,7 @@ def zero_without_brackets(data):
             loss.backward()
             for p in params:
                 p.data -= lr*p.grad
-                p.grad.zero_
+                p.grad.zero_  # noqa: B018 - the fault: no call
     train_dl = DataLoader(list(zip(data.x37, data.y37)), bs=128, shuffle=True)
     return dict(model=linear, dls=(train_dl, _batches(data.vx37, data.vy37, 250)), loss_func=mnist_loss, opt=params,
                 metrics=batch_accuracy, lr=lr, train=train)

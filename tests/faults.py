@@ -143,7 +143,7 @@ def fetch_and_write(sources, barrier=None, url=data.URLs.MNIST_SAMPLE):
 
 def as_nobody():
     "Give up root's rights, if we have them."
-    import PIL.PngImagePlugin, tqdm.auto  # noqa: a virtual environment in root's own folder cannot be read afterwards
+    import PIL.PngImagePlugin, tqdm.auto  # noqa: F401 - a virtual environment in root's own folder cannot be read afterwards
     if os.getuid() == 0:
         os.setgroups([])
         os.setgid(65534)

@@ -1,7 +1,6 @@
 """Whatever is done to the command: one line and an exit code, and what is not ours is as it was."""
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path

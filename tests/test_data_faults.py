@@ -389,7 +389,7 @@ def test_a_full_disk(digits, place):
             for room, source in ((100_000, m.url), (2_500_000, m.url), (2_500_000, stick), (4_750_000, stick)):
                 filler.write_bytes(bytes(6*2**20 - room - 20_000))
                 trial('disk', f'room for {room} bytes, from a {"mirror" if source == m.url else "folder"}',
-                      lambda: fetch_mnist(source), cache, 'clear error', ['cannot write in', 'No space left', 'make room'], OSError)
+                      functools.partial(fetch_mnist, source), cache, 'clear error', ['cannot write in', 'No space left', 'make room'], OSError)
                 filler.unlink()
             trial('disk', 'room again', lambda: fetch_mnist(stick), cache, 'right bytes')
             trial('disk', 'full while pictures are written', lambda: untar_data(URLs.MNIST, [stick]), cache, 'clear error',
@@ -524,7 +524,7 @@ def test_a_folder_of_somebody_else(harm, cache, digits, place):
     if harm: harm(path)
     before = listing(path)
     for sources in ([stick], []):
-        result, seconds = attempt(lambda: untar_data(URLs.MNIST_SAMPLE, sources))
+        result, seconds = attempt(functools.partial(untar_data, URLs.MNIST_SAMPLE, sources))
         if harm is None: outcome = 'used' if result == path else repr(result)
         else: outcome = 'clear error' if 'it was not made here' in str(result) and 'move it away' in str(result) else repr(result)
         if listing(path) != before: outcome = 'changed!'
@@ -546,7 +546,7 @@ def test_a_folder_that_we_left_and_somebody_filled(cache, digits, place):
     for folder in (path, path/'train', path/'valid'): os.utime(folder, ns=(1, 1))
     before = listing(path)
     assert 'it was not made here' in str(attempt(lambda: untar_data(URLs.MNIST_SAMPLE, []))[0])
-    for text in ('', '[]', '{"sizes": 3}', '{"identity": %s, "sizes": 3}' % json.dumps(folders._identity(path)), '\0', '{'):
+    for text in ('', '[]', '{"sizes": 3}', json.dumps({'identity': folders._identity(path), 'sizes': 3}), '\0', '{'):
         note.write_text(text)
         assert 'it was not made here' in str(attempt(lambda: untar_data(URLs.MNIST_SAMPLE, []))[0]), text
     assert listing(path) == before

@@ -101,7 +101,7 @@ def test_the_server_answers_to_its_own_names_alone_and_in_silence(tmp_path, caps
         for host in 'localhost', '127.0.0.1', f'localhost:{server.server_port}', 'LocalHost:9': assert ask(server, 'GET /', host) == '200 OK'
         for host in 'evil.example', '127.0.0.1.evil.example', 'localhost@evil.example', '[::1', '192.168.0.1': assert ask(server, 'GET /', host)[0] == '4', host
         for path in '/%00', '/absent', '/..%2f..%2fetc%2fpasswd', '/%': assert ask(server, f'GET {path}')[:3] == '404', path
-        for i in range(20):                                     # browsers that break off
+        for _ in range(20):                                     # browsers that break off
             s = socket.create_connection(('127.0.0.1', server.server_port))
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
             s.sendall(b'GET / HTTP/1.0\r\n\r\n')

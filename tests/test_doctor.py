@@ -433,7 +433,7 @@ def test_untouched_loaders(d):
     theirs = fastai.DataLoader(list(zip(d.x10, d.y10)), bs=64, shuffle=True)
     for dl in torchs, theirs, [(d.x10, d.y10)]:
         kw = ten(d, dls=(dl, dl))
-        state = g.get_state(), getattr(theirs, 'rng').getstate()
+        state = g.get_state(), theirs.rng.getstate()
         assert_untouched(kw)
         assert torch.equal(state[0], g.get_state()) and state[1] == theirs.rng.getstate()
     assert d.x10._version == 0
@@ -495,7 +495,7 @@ def test_training_goes_on_as_if_nothing_had_been(d):
     def run(look):
         torch.manual_seed(0)
         kw = ten(d, with_dropout(), .1)
-        for epoch in range(2):
+        for _ in range(2):
             if look: diagnose(**kw)
             fit_one(kw)
         return kw['model'].state_dict()

@@ -1,6 +1,6 @@
 """The graders of the exercises: every one is tried on stubs, on wrong answers, on code that breaks, and on right answers."""
 import ast, importlib.util, json, re, select, shutil, socket, subprocess, sys, threading, time
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 
@@ -56,7 +56,7 @@ def plain_and_quick(monkeypatch):
 quick_load = lru_cache(load_mnist)
 
 
-@lru_cache(maxsize=None)
+@cache
 def notebook(name, source):
     "Names of a notebook in which the cell was run: {name: object}."
     names = {'torch': torch, 'nn': torch.nn, 'F': torch.nn.functional, 'plt': grading.plt, 'load': quick_load,
@@ -200,7 +200,7 @@ def test_the_learners_object_is_found_by_name():
     def rank(shape): return len(shape)
     assert exercise('rank').check()
     assert exercise('rank').check(lambda shape: len(shape)), 'or passed'
-    def rank(shape): return shape[0]
+    def rank(shape): return shape[0]  # noqa: F811 - as a learner runs the cell anew
     assert not exercise('rank').check()
 
 
@@ -271,6 +271,7 @@ class Nasty:
     def __call__(self, *args): raise KeyboardInterrupt
     def __repr__(self): raise ValueError
     def __eq__(self, other): raise ValueError
+    def __hash__(self): raise ValueError
 
 
 class Stubborn:

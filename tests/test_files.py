@@ -31,7 +31,7 @@ def spoil(good, rng):
 
 def test_ten_thousand_spoilt_files_are_refused_or_read(tmp_path):
     good, rng, file, read = save(TENSORS, {'m': 'x'}), random.Random(0), tmp_path/'spoilt', 0
-    for i in range(10_000):
+    for _ in range(10_000):
         file.write_bytes(spoil(good, rng))
         try: load_tensors(file, finite=True)
         except (ValueError, OSError) as e: assert len(str(e)) < 1000 and 'spoilt' in str(e)
@@ -42,7 +42,7 @@ def test_ten_thousand_spoilt_files_are_refused_or_read(tmp_path):
 def test_a_spoilt_model_changes_no_weight(tmp_path):
     learn, rng = Learner(None, simple_net(), cross_entropy, verbose=False), random.Random(1)
     good, old = learn.save(tmp_path/'m').read_bytes(), {k: v.clone() for k, v in learn.model.state_dict().items()}
-    for i in range(300):
+    for _ in range(300):
         (tmp_path/'m.safetensors').write_bytes(spoil(good, rng))
         try: learn.load(tmp_path/'m')
         except (ValueError, OSError):

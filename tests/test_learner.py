@@ -85,7 +85,7 @@ def whole(learn, cbs=()):
 def test_an_error_at_each_callback(event, work, error):
     for n in range(1, 7):
         count = itertools.count(1)
-        def stop(learn):
+        def stop(learn, count=count, n=n):
             if next(count) == n: raise error
         cb = type('Stops', (), {event: staticmethod(stop)})()
         learn = make([cb])
@@ -153,7 +153,7 @@ def test_lr_find_trains_in_training_mode_and_leaves_modes():
     for prepare in lambda: None, lambda: learn.fit(1), lambda: learn.validate():
         prepare()
         seen, old = [], modes(learn)
-        learn.model.register_forward_hook(spy := lambda module, args, out: seen.append(module.training))
+        learn.model.register_forward_hook(lambda module, args, out, seen=seen: seen.append(module.training))
         learn.lr_find(num_it=4, show_plot=False)
         learn.model._forward_hooks.clear()
         assert seen[-4:] == [True]*4 and modes(learn) == old

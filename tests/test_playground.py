@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import TensorDataset
 
 from browser import served
 from mnist_sgd.data import load_mnist
@@ -172,7 +171,7 @@ def test_the_nearest_mean_is_that_of_chapter_01(proof, task, bias):
     rows = batches_of(s, y, random.Random(1))
     _, (told,) = page.evaluate(PROOF, [s, [], rows])
     flat = [i for r in rows for i in r]
-    seen = torch.tensor([i for i in flat])
+    seen = torch.tensor(flat)
     if task == '37':
         m7, m3 = class_means(x[seen], (y[seen] == 3).long(), 2)
         weight, shift = (m3 - m7)[:, None], ((m7**2).sum() - (m3**2).sum())[None]/2

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'benchmarks'))
-import growth, peers, speed
+import growth, peers, speed  # noqa: E402
 
 
 def small(work, n=2000):

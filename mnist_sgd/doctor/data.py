@@ -28,7 +28,7 @@ fault('pixel-scale', 'Pixels from 0 to 255', 'divide all images, training and va
 
 def _first_input(case):
     "The largest number that reaches the first layer with parameters, or None where a norm stands there."
-    for where, name, ins, out, asks in getattr(case, 'watch', ()):
+    for _, name, ins, _, asks in getattr(case, 'watch', ()):
         if asks: return None if 'norm' in name or not ins else float(ins[0].abs().max())
     return float(case.x.abs().max())
 

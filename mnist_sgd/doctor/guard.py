@@ -111,7 +111,7 @@ class Guard:
     def fresh(self):
         "Put all back, then give each tensor a copy of its numbers to be changed in place of them."
         self.restore()
-        for t, data, grad, asks, *_ in self.tensors: t.data = self._copy(t, data, asks)
+        for t, data, _, asks, *_ in self.tensors: t.data = self._copy(t, data, asks)
         for t, *_ in self.tensors: t.grad = None
 
     def _copy(self, t, data, asks):

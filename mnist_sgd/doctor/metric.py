@@ -26,7 +26,7 @@ def _metric_broadcast(case):
     y = case.y[:len(preds)]
     if len(case.seen.y_classes[:len(preds)].unique()) < 2: return
     for m in case.metrics:
-        with torch.no_grad(): values = blind_to_order(lambda p, t: measure(m, [(p, t)]), preds, y)
+        with torch.no_grad(): values = blind_to_order(lambda p, t, m=m: measure(m, [(p, t)]), preds, y)
         if values:
             best = measure(m, [(perfect(case, y), y)])
             yield (f'{called(m)}: preds {tuple(preds.shape)}, targets {tuple(y.shape)}; it tells a model that is '

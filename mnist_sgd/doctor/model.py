@@ -41,7 +41,7 @@ _SQUASH = {'sigmoid', 'sigmoid_', 'tanh', 'tanh_', 'softmax', '__rdiv__', 'recip
 
 @detector('saturated-start', needs='preds')
 def _saturated_hidden(case):
-    for where, name, ins, out, asks in case.watch:
+    for where, name, _, out, asks in case.watch:
         if name not in _SQUASH or not asks or out.abs().max() > 1 or _is_last(case, out): continue
         edge = (out.abs() > .98) if out.min() < -.01 else (out < .01) | (out > .99)
         if edge.float().mean() > .6:
@@ -69,7 +69,7 @@ fault('relu-output', 'A ReLU at the end', 'end with the linear layer; the loss w
 
 @detector('relu-output', needs='preds')
 def _relu_output(case):
-    for at_end, name, before, out in bends(case):
+    for at_end, name, before, _ in bends(case):
         if at_end and bool(before.any()):
             yield (f'after the last linear layer comes {name}: {(before < 0).float().mean():.0%} of its numbers '
                    f'were below 0, and are 0 now with no gradient')

@@ -68,7 +68,7 @@ def _grade_Momentum(t):
     less, nesterov, start = after(.01, momentum=.9), after(momentum=.9, nesterov=True), after(rounds=0)
     for mom, right in ((.9, want), (0., plain)):
         uphill = after(momentum=mom, maximize=True)
-        got, _ = optimized(t, lambda params: t.call(params, .1, mom), 3)
+        got, _ = optimized(t, lambda params, mom=mom: t.call(params, .1, mom), 3)
         t.equal(got, right, (plain, 'This is plain SGD: the velocity is not kept from step to step.'),
                 (damped, 'The gradient was multiplied by 1 - mom: wanted v = mom*v + gradient.'),
                 (less, 'The gradient was multiplied by 1 - mom: wanted v = mom*v + gradient.'),

@@ -64,7 +64,7 @@ def read_questions(text):
     for block in re.split(r'^## ', text, flags=re.M)[1:]:
         head, *lines = re.sub(r'\n  +', ' ', block.strip()).splitlines()   # an indented line goes on the last one
         n, chapter, *code = head.split()
-        def part(mark): return [line[2:] for line in lines if line.startswith(f'{mark} ')]
+        def part(mark, lines=lines): return [line[2:] for line in lines if line.startswith(f'{mark} ')]
         choices = [(line[2:].split(' | ') + [''])[:2] for line in lines if line[0] in '+-']
         where = tuple(tuple(text.split(' ', 1)) for text in part('@'))
         table, key, name = (QUESTIONS, int(n), f'q{n}') if n.isdigit() else (PREDICTIONS, n, n)
