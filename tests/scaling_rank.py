@@ -1,4 +1,4 @@
-"""One rank of a run for tests/test_scaling.py, a process of its own: scaling_rank.py OPTIONS as JSON.
+"""One rank of a run for tests/test_scaling.py, a process of its own: scaling_rank.py OPTIONS as JSON, or `forked`.
 
 It trains a net with momentum on 3,201 rows, 64 in a batch: 51 batches, the last of one row, so that rank 1 has none.
 """
@@ -19,10 +19,10 @@ from mnist_sgd.simple_net import simple_net
 
 class Begun:
     "A callback: tell that training has begun."
-    def before_fit(self, learn): self.told = False
+    def __init__(self, pipe): self.pipe, self.told = pipe, False
 
     def before_batch(self, learn):
-        if not self.told: print('begun', flush=True)
+        if not self.told: self.pipe.send('begun')
         self.told = True
 
 
@@ -44,18 +44,24 @@ def make(rank=0, world=1, cbs=(), bs=64, n=3201):
     return ShardLearner(dls, net, cross_entropy, partial(SGD, mom=.9), metrics=accuracy, verbose=False, cbs=cbs)
 
 
-def main(epochs=1, store=None, rank=0, world=1, out=None, checkpoint=None, every=1, wait=False, fail=False):
-    if wait:
-        print('ready', flush=True)
-        sys.stdin.readline()
+def main(epochs=1, store=None, rank=0, world=1, out=None, checkpoint=None, every=1, pipe=None, fail=False):
+    if pipe:
+        pipe.send('ready')
+        pipe.recv()
     if store: dist.init_process_group('gloo', init_method=f'file://{store}', rank=rank, world_size=world)
     with ranks() as (rank, world):
         keep = [Checkpoint(checkpoint, every, resume=True)] if checkpoint else []
-        learn = make(rank, world, [*keep, *[Begun()][:wait], *[Raise()][:fail]])
+        learn = make(rank, world, [*keep, *[Begun(pipe)][:pipe is not None], *[Raise()][:fail]])
         learn.fit_one_cycle(epochs, .05)
     if out:
         save_file(learn.model.state_dict(), f'{out}.{rank}')
         Path(f'{out}.{rank}.json').write_text(json.dumps(learn.recorder.values))
+
+
+def forked(job, pipe):
+    "The same in a process that was forked from one which has imported torch; a word through the pipe lets it begin."
+    torch.set_num_threads(1)
+    main(**job, pipe=pipe)
 
 
 if __name__ == '__main__':

@@ -3,8 +3,9 @@
 Whatever listens does so in a network namespace of its own with only loopback up; without the right to make one those
 tests skip and say why, and fail where MNIST_SGD_NO_SKIP=1.
 """
-import json, os, random, re, shutil, signal, subprocess, sys, time
+import json, multiprocessing, os, random, re, shutil, signal, subprocess, sys, time
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -76,8 +77,26 @@ def finish(process, seconds=400):
 
 def start_rank(**job):
     "Start scaling_rank.py, a process of its own."
-    return subprocess.Popen([*RANK, json.dumps(job)], env=ENV, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    return subprocess.Popen([*RANK, json.dumps(job)], env=ENV, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT)
+
+
+def fork_rank(**job):
+    "Start a rank at once, forked from a server that has imported torch; (process, pipe) on which it says `ready` and waits for a word."
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['scaling_rank'])
+    from multiprocessing import forkserver  # there is none on Windows
+    with patch.dict(os.environ, {**ENV, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))}): forkserver.ensure_running()
+    ours, theirs = context.Pipe()
+    process = context.Process(target=scaling_rank.forked, args=(job, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    return process, ours
+
+
+def heard(pipe):
+    assert pipe.poll(400), 'not a word in 400 s'
+    return pipe.recv()
 
 
 def last_words(out): return [line.strip() for line in out.splitlines() if re.search(r'\w', line)][-1]
@@ -164,30 +183,24 @@ def test_half_batches_on_two_ranks_are_whole_batches_on_one(two_ranks):
 
 def test_twenty_kills_lose_no_checkpoint_and_change_no_bit(tmp_path):
     chance, file, places = random.Random(0), tmp_path/'run.safetensors', []
-    job = dict(epochs=100, checkpoint=str(file), wait=True, out=str(tmp_path/'killed'))
-    runs = [start_rank(**job), start_rank(**job)]      # while one works and is killed, the next one gets ready
+    job = dict(epochs=100, checkpoint=str(file), out=str(tmp_path/'killed'))
     for i in range(20):
-        p = runs.pop(0)
-        runs.append(start_rank(**job))
-        assert p.stdout.readline() == 'ready\n'
-        p.stdin.write('go\n')
-        p.stdin.flush()
-        if i % 4: assert p.stdout.readline() == 'begun\n'      # each fourth one is killed earlier
+        p, pipe = fork_rank(**job)
+        assert heard(pipe) == 'ready'
+        pipe.send('go')
+        if i % 4: assert heard(pipe) == 'begun'        # each fourth one is killed earlier
         time.sleep(chance.uniform(0, .4))
         p.kill()
-        p.communicate()
+        p.join(60)
+        assert p.exitcode == -signal.SIGKILL
         if not file.exists(): continue                 # killed before its first write
         with safe_open(file, 'pt') as f: run = json.loads(f.metadata()['run'])
         places.append((run['epoch'], run['batch']))
     assert places == sorted(places) and len(set(places)) > 8 and places[-1] < (100, 0), places
     left = {f.name for f in tmp_path.iterdir()} - {file.name}
     assert len(left) <= 1 and all(re.fullmatch(r'\.mnist_sgd\.\w+\.part', name) for name in left), left
-    for p in runs:
-        p.kill()
-        p.communicate()
-    last = start_rank(**job, every=50)
-    _, said = last.communicate('go\n', timeout=400)
-    assert last.returncode == 0, said
+    status, said = finish(start_rank(**job, every=50))   # a fresh process reaches the end
+    assert status == 0, said
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     learn = scaling_rank.make()
