@@ -15,8 +15,9 @@ print(json.dumps([platform.python_version(), *map(version, sys.argv[1:])]))
 
 def versions(python):
     "The version of Python and of each of PACKAGES in the environment of `python`, `-` for what is not there."
-    r = subprocess.run([python, '-c', LOOK, *PACKAGES], capture_output=True, text=True)
-    if r.returncode: sys.exit(f'{python} does not run: {r.stderr.strip().splitlines()[-1] if r.stderr.strip() else r.returncode}')
+    try: r = subprocess.run([python, '-c', LOOK, *PACKAGES], capture_output=True, text=True)
+    except OSError as e: sys.exit(f'{python} does not run: {e.strerror}')
+    if r.returncode: sys.exit(f'{python} is no Python that tells its versions, it ended with {r.returncode}: {r.stderr.strip()[-200:]}')
     return json.loads(r.stdout)
 
 

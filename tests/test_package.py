@@ -1,6 +1,7 @@
 """What other files repeat of settings.ini agrees with it, for both lines of nbdev."""
 import importlib.util, os, re, shutil, subprocess, sys
 from configparser import ConfigParser
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ def test_a_line_of_nbdev_that_was_never_tried_is_named_in_a_sentence(tmp_path, v
     (info/'METADATA').write_text(f'Metadata-Version: 2.1\nName: nbdev\nVersion: {version}\n')
     r = subprocess.run([sys.executable, ROOT/'.ci'/asks], env={**os.environ, 'PYTHONPATH': str(tmp_path)}, capture_output=True, text=True)
     assert r.returncode == 1 and re.fullmatch(rf'nbdev {re.escape(version)} is of a line that was never tried .*\n', r.stderr), r.stderr
+
+
+def test_versions_stand_side_by_side_and_what_is_no_python_is_named():
+    def side_by_side(*pythons): return subprocess.run([sys.executable, ROOT/'.ci'/'versions.py', *pythons], capture_output=True, text=True)
+    rows = [line.split() for line in side_by_side(sys.executable, sys.executable).stdout.splitlines()]
+    assert ['torch', *[metadata.version('torch')]*2] in rows and all(len(row) == 3 for row in rows)
+    for wrong in 'no/such/python', 'false':
+        r = side_by_side(sys.executable, wrong)
+        assert r.returncode == 1 and re.fullmatch(rf'{wrong} (does not run|is no Python).*\n', r.stderr), r.stderr
 
 
 def test_pip_tells_a_python_that_is_too_old_which_ones_will_do(tmp_path):
