@@ -32,7 +32,7 @@ html_copy_source = html_show_sourcelink = False  # pages are made of notebooks: 
 html_theme_options = dict(
     repository_url=cfg['git_url'], repository_branch=cfg['branch'], use_repository_button=True,
     launch_buttons={'colab_url': 'https://colab.research.google.com'}, use_download_button=False, home_page_in_toc=True,
-    navbar_persistent=[],
+    navbar_persistent=[], navigation_depth=1,  # as deep as pages stand; deeper entries would be copied for each page, then left out
     pygments_light_style='a11y-high-contrast-light', pygments_dark_style='a11y-high-contrast-dark')
 
 
