@@ -174,14 +174,15 @@ def test_predict_reads_drawings(trained, drawings):
     assert right >= 17
 
 
-def test_predict_doubts_a_blot_and_says_so_in_json(trained, tmp_path):
+def test_predict_doubts_a_blot_and_says_so_in_json(trained, tmp_path, capsys):
     Image.new('L', (40, 40), 255).save(tmp_path/'blot.png')
     with Image.open(tmp_path/'blot.png') as im: im.paste(0, (10, 8, 30, 32)); im.save(tmp_path/'blot.png')
-    model = ['--model-file', str(trained[0]/'mnist_sgd_out'/MODEL)]
-    said = run('predict', *model, 'blot.png', cwd=tmp_path).stdout
+    words = 'predict', '--model-file', trained[0]/'mnist_sgd_out'/MODEL, tmp_path/'blot.png'
+    assert inside(*words) == 0
+    said = capsys.readouterr().out
     assert '  not sure, ' in said and 'blot' in said.split('  not sure, ')[1]
-    told = json.loads(run('predict', *model, '--json', 'blot.png', cwd=tmp_path).stdout)
-    assert 'blot' in told['digits'][0]['doubt']
+    assert inside(*words, '--json') == 0
+    assert 'blot' in json.loads(capsys.readouterr().out)['digits'][0]['doubt']
 
 
 @pytest.fixture(scope='module')
@@ -242,7 +243,7 @@ def png(width, height):
     return b'\x89PNG\r\n\x1a\n' + struct.pack('>I', 13) + head + struct.pack('>I', zlib.crc32(head))
 
 
-def test_predict_skips_what_it_cannot_read(trained, drawings, tmp_path):
+def test_predict_skips_what_it_cannot_read(trained, drawings, tmp_path, monkeypatch, capsys):
     good = next(iter(drawings))
     Image.new('RGB', (60, 40), 'pink').save(tmp_path/'blank.png')
     Image.new('L', (1, 1)).save(tmp_path/'tiny.png')
@@ -252,11 +253,12 @@ def test_predict_skips_what_it_cannot_read(trained, drawings, tmp_path):
     (tmp_path/'vast.png').write_bytes(png(30_000, 30_000))
     (tmp_path/'folder').mkdir()
     bad = ['blank.png', 'tiny.png', 'text.png', 'empty.jpg', 'torn.png', 'vast.png', 'folder', 'absent.png']
-    done = run('predict', '--model-file', trained[0]/'mnist_sgd_out'/MODEL, *bad, good, cwd=tmp_path)
-    assert done.returncode == 1
-    assert [line.split(': ')[:2] for line in done.stderr.splitlines()] == [['mnist_sgd', name] for name in bad]
-    assert all(len(line.split(': ', 2)[2]) > 10 for line in done.stderr.splitlines())
-    assert len(done.stdout.splitlines()) == 1 and done.stdout.startswith(f'{good}: ')
+    monkeypatch.chdir(tmp_path)
+    assert inside('predict', '--model-file', trained[0]/'mnist_sgd_out'/MODEL, *bad, good) == 1
+    out, err = capsys.readouterr()
+    assert [line.split(': ')[:2] for line in err.splitlines()] == [['mnist_sgd', name] for name in bad]
+    assert all(len(line.split(': ', 2)[2]) > 10 for line in err.splitlines())
+    assert len(out.splitlines()) == 1 and out.startswith(f'{good}: ')
 
 
 def test_a_huge_picture_is_read(tmp_path):
