@@ -155,7 +155,7 @@ def test_the_wheel_brings_the_page(tmp_path):
     for name in 'setup.py', 'settings.ini', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'CHANGELOG.md', 'CITATION.cff':
         shutil.copy(ROOT/name, tmp_path)
     shutil.copytree(ROOT/'mnist_sgd', tmp_path/'mnist_sgd', ignore=shutil.ignore_patterns('__pycache__'))
-    done = subprocess.run([sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', tmp_path/'dist', tmp_path],
+    done = subprocess.run([sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '-w', tmp_path/'dist', tmp_path],
                           capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     wheel, = (tmp_path/'dist').glob('*.whl')
