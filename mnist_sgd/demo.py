@@ -89,7 +89,7 @@ def page_weights(
     return f'const TOLD = {json.dumps({"nets": nets, "limits": LIMITS, "digits": digits})};\n'
 
 # %% ../nbs/tools/demo.ipynb #6a9887bc
-PAGE_FILES = 'index.html', 'style.css', 'digit.js', 'page.js', 'weights.js'
+PAGE_FILES = 'index.html', 'style.css', 'digit.js', 'sheet.js', 'page.js', 'weights.js'
 MARK = b'<meta name="generator" content="mnist_sgd">'    # in the head of our index.html
 _PARTS = '.mnist_sgd.page.'                              # a folder in which a page is made
 
