@@ -23,7 +23,7 @@ const play = {parts: [], data: null, worker: null, setting: null, experiment: nu
 function figure(v) {
   if (!Number.isFinite(v)) return Number.isNaN(v) ? 'no number' : v > 0 ? 'infinite' : '−infinite';
   const size = Math.abs(v);
-  return size && (size >= 1e5 || size < 1e-3) ? v.toExponential(1) : String(+v.toPrecision(3));
+  return size && (size >= 1e5 || size < 1e-3) ? v.toExponential(1).replace('e+', 'e') : String(+v.toPrecision(3));
 }
 function many(n) { return n.toLocaleString('en'); }
 function share(right, n) { return `${(100*right/n).toFixed(1)}\u00a0%`; }
@@ -167,6 +167,7 @@ const heard = {
     for (const id of ['run', 'step', 'epoch']) $(id).disabled = true;
     const layers = widths().length - 1, which = layers === 1 ? 'its only layer' : `layer ${layer + 1} of ${layers}`;
     say(`Stopped at ${placeOfRun()}: a number is none. It first stood in ${which}: ${what}. Nothing can be learned from here.${verdict(null)}`);
+    speakWay();
     offer('Go back to the start of this epoch', () => play.worker.postMessage({task: 'back'}));
   },
   back({measured}) {
@@ -290,7 +291,7 @@ function curves() {
   plot($('accuracy'), runs, 1, end, theme, r => ({
     thin: r.epochs.filter(e => e.epoch).map(e => [e.epoch, e.accuracy]), dots: r.epochs.map(e => [e.epoch, e.held])}));
   const last = play.now.epochs.at(-1);
-  $('about-loss').textContent = `Loss: training ${figure(last.loss)}, held out ${figure(last.heldLoss)} after epoch ${last.epoch}${most > top ? '; higher ones are cut off' : ''}`;
+  $('about-loss').textContent = `Loss: training ${last.epoch ? figure(last.loss) : 'not yet known'}, held out ${figure(last.heldLoss)} after epoch ${last.epoch}${most > top ? '; higher ones are cut off' : ''}`;
   $('about-accuracy').textContent = `Right: training ${share(last.accuracy, 1)}, held out ${share(last.held, 1)} after epoch ${last.epoch}`
     .replace('NaN\u00a0%', 'not yet known');
   $('loss').ariaLabel = $('about-loss').textContent;
@@ -445,7 +446,7 @@ function showWay() {
       const tile = list.children[unit];
       tile.className = v > 0 ? 'fires' : '';
       tile.style.setProperty('--share', Math.max(v, 0)/(most || 1) || 0);
-      tile.textContent = figure(v === 0 ? 0 : +v.toPrecision(2));
+      tile.textContent = Math.abs(v) < 1000 ? String(+v.toFixed(2)) : v.toExponential(0).replace('e+', 'e');
     });
   });
   while ($('bars').children.length > outputs.length) $('bars').lastChild.remove();
