@@ -2,12 +2,13 @@
 
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/playground.py    measure anew; kept in benchmarks/playground.json, told in README.md
 
-10,000 digits, 784-30-10, batches of 64, measured on 2,000 others after each epoch; the worker sends all its weights 30 times a
-second, and the page draws 30 of them as pictures."""
+10,000 digits, 784-30-10, batches of 64, measured on 2,000 others after each epoch; the page itself, which shows curves, sizes,
+weights and one digit's way up to 30 times a second."""
 import datetime, json, statistics, sys, tempfile, time
 from pathlib import Path
 
 import torch
+from playwright.sync_api import expect
 from torch.utils.data import TensorDataset
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,37 +19,17 @@ import readme  # noqa: E402
 from mnist_sgd.data import load_mnist  # noqa: E402
 from mnist_sgd.full_mnist import accuracy, cross_entropy  # noqa: E402
 from mnist_sgd.learner import DataLoader, DataLoaders, Learner  # noqa: E402
-from mnist_sgd.playground import pack_digits  # noqa: E402
+from mnist_sgd.playground import write_playground  # noqa: E402
 from mnist_sgd.simple_net import simple_net  # noqa: E402
 
 EPOCHS, ROUNDS = 5, 7
-PAGE = '''<!doctype html><title>x</title><body><script>
-function picture(weights, unit, nOut, canvas) {
-  const image = new ImageData(28, 28), most = .2;
-  for (let p = 0; p < 784; p++) {
-    const grey = 127.5 - 127.5*Math.max(-1, Math.min(1, weights[p*nOut + unit]/most));
-    image.data.set([grey, grey, grey, 255], 4*p);
-  }
-  canvas.getContext('2d').putImageData(image, 0, 0);
-}
-const canvases = Array.from({length: 30}, () => Object.assign(document.body.appendChild(document.createElement('canvas')), {width: 28, height: 28}));
-const worker = new Worker('worker.js');
-let pictures = 0, wake = {};
-worker.onmessage = ({data: told}) => {
-  if (told.kind === 'look') { canvases.forEach((canvas, unit) => picture(told.weights[0], unit, 30, canvas)); pictures++; worker.postMessage({task: 'drawn'}); }
-  else if (wake[told.kind]) wake[told.kind](told);
-};
-function ask(words, kind) { return new Promise(go => { wake = {[kind]: go}; words.forEach(word => worker.postMessage(word)); }); }
-</script>'''
-LOAD = '''async () => {
-    const bytes = new Uint8Array(await new Response((await fetch('digits.gz')).body.pipeThrough(new DecompressionStream('gzip'))).arrayBuffer());
-    const n = bytes.length/785;
-    await ask([{task: 'data', labels: bytes.slice(0, n), pixels: bytes.slice(n)}], 'ready');
-    await ask([{task: 'begin', setting: {task: 'ten', images: 10000, model: 'one', units: 30, bend: 'relu', start: 'torch', loss: 'ce',
-        lr: .1, mom: 0, wd: 0, bs: 64, order: 'shuffled', spoilt: 0, pixels: '1', zero: 'on', bias: 'on', seed: 0}}], 'begun');
-}'''
-RUN = '''async n => { const start = performance.now(), before = pictures, end = await ask([{task: 'epochs', n}], 'paused');
-    return [(performance.now() - start)/1000/n, (pictures - before)/(performance.now() - start)*1000, end.measured.right/end.measured.n]; }'''
+RUN = '''n => new Promise(go => { const start = performance.now(), draw = showRun, told = heard.paused;
+    let pictures = 0;
+    window.showRun = all => { pictures++; draw(all); };
+    heard.paused = message => { told(message); window.showRun = draw; heard.paused = told;
+        const seconds = (performance.now() - start)/1000;
+        go([seconds/n, pictures/seconds, message.measured.right/message.measured.n]); };
+    train('epochs', n); })'''
 
 
 def main():
@@ -60,14 +41,11 @@ def main():
     torch.manual_seed(0)
     learn = Learner(dls, simple_net(), cross_entropy, metrics=accuracy, verbose=False)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
-        folder = Path(folder)
-        for name in 'net.js', 'worker.js': (folder/name).write_bytes((ROOT/'mnist_sgd'/'page'/name).read_bytes())
-        (folder/'index.html').write_text(PAGE)
-        (folder/'digits.gz').write_bytes(pack_digits(torch.cat([x[train], x[held]]), torch.cat([y[train], y[held]])))
-        with served(folder) as url:
+        write_playground(Path(folder)/'play')
+        with served(Path(folder)/'play') as url:
             page, ratios, ours, theirs = browser.new_page(), [], [], []
             page.goto(url)
-            page.evaluate(LOAD)
+            expect(page.locator('#status')).to_contain_text('Ready', timeout=60_000)
             learn.fit(1, .1); page.evaluate(RUN, 1)                           # both warm
             for _ in range(ROUNDS):
                 start = time.perf_counter()

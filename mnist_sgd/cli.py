@@ -49,7 +49,7 @@ def _name(text):
 
 # %% ../nbs/tools/cli.ipynb #e9312e4c
 _MOVED = {'run_data': 'command_data', 'run_train': 'command_train', 'run_predict': 'command_predict',
-          'run_demo': 'command_demo', 'run_doctor': 'command_doctor', 'plot_learned': 'learned',
+          'run_demo': 'command_demo', 'run_play': 'command_demo', 'run_doctor': 'command_doctor', 'plot_learned': 'learned',
           'PICTURE': 'recipes', 'build_model': 'recipes', 'load_model': 'recipes'}
 
 def __getattr__(name):
@@ -66,6 +66,7 @@ examples:
   mnist_sgd predict seven.png photo.jpg    read two pictures with the model in mnist_sgd_out
   mnist_sgd data --check                   is the data there, and whole?
   mnist_sgd demo                           draw digits in the browser
+  mnist_sgd play                           train a net in the browser, and break it
 
 exit codes:
   0    done
@@ -125,6 +126,16 @@ def _add_demo(commands):
     p.add_argument('--no-browser', action='store_true', help='do not open the browser, only say the address')
     p.add_argument('--out', type=_name, default='mnist_sgd_out', metavar='DIR', help='folder of the trained models (default: %(default)s)')
 
+def _add_play(commands):
+    p = commands.add_parser('play', help='train a net in the browser, and break it', description='Serve a page in which a net '
+        'learns to read digits while you watch,\nand change what you like. Nobody but this machine can reach the page.',
+        epilog='examples:\n  mnist_sgd play\n  mnist_sgd play --export playground')
+    p.add_argument('--export', type=_name, metavar='DIR', help='write the page into this folder instead of serving it: a '
+                   'new or empty one, or one with an older playground, which is replaced')
+    p.add_argument('--port', type=_number(int, 1, 65535), default=8000, metavar='N', help='port to serve on; if it is taken, '
+                   'the next free one (default: %(default)s)')
+    p.add_argument('--no-browser', action='store_true', help='do not open the browser, only say the address')
+
 # %% ../nbs/tools/cli.ipynb #7572bcf3
 def _add_doctor(commands):
     p = commands.add_parser('doctor', help='say what is wrong with a program that trains', description='Run a Python program '
@@ -179,7 +190,7 @@ def _parser():
                      'digits, and let it read yours.\n`mnist_sgd COMMAND --help` tells more of each command.')
     parser.add_argument('--version', action='version', version=f'mnist_sgd {__version__}')
     commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
-    for add in _add_data, _add_train, _add_predict, _add_demo, _add_doctor: add(commands)
+    for add in _add_data, _add_train, _add_predict, _add_demo, _add_play, _add_doctor: add(commands)
     return parser
 
 # %% ../nbs/tools/cli.ipynb #15b487dc

@@ -84,9 +84,10 @@ def write(path, text):
     (PAGES/path).write_text(text, encoding='utf-8')
 
 
-def add_demo():
-    "Put the drawing page into the site; its nets are trained first where none are saved in mnist_sgd_out."
-    subprocess.run([sys.executable, '-m', 'mnist_sgd.cli', 'demo', '--export', HTML/'demo'], cwd=ROOT, check=True)
+def add_live_pages():
+    "Put the drawing page and the playground into the site; the first one's nets are trained where none are saved in mnist_sgd_out."
+    for name in 'demo', 'play':
+        subprocess.run([sys.executable, '-m', 'mnist_sgd.cli', name, '--export', HTML/name], cwd=ROOT, check=True)
 
 
 def main():
@@ -95,7 +96,7 @@ def main():
     write_pages()
     sphinx = [sys.executable, '-m', 'sphinx', '-q', '-n', '-W', '--keep-going', '-c', SITE, PAGES, HTML]
     if (status := subprocess.run(sphinx).returncode): sys.exit(status)
-    add_demo()
+    add_live_pages()
     problems = list(check.problems(HTML))
     print(*problems, f'{HTML.relative_to(ROOT)}: {len(check.pages(HTML))} pages, {len(problems)} problems', sep='\n')
     sys.exit(bool(problems))

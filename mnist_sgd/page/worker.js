@@ -1,11 +1,11 @@
 // Training beside the page, so that the page never stalls: it is told what to do, and tells what there is to see.
 'use strict';
 
-importScripts('net.js');
+if (typeof makeNet === 'undefined') importScripts('net.js');     // a page that holds all in itself gives both in one
 
 const PICTURES = 1000/30;          // milliseconds between two pictures
 const channel = new MessageChannel();
-let data = null, run = null, goal = 0, asked = false, drawn = true, last = 0;
+let data = null, run = null, probed = null, goal = 0, asked = false, drawn = true, last = 0;
 
 // The rows of a task: the first `images` of those that are to learn from, or the last 2,000, which are held out.
 function rowsOf({task, images}, held) {
@@ -20,7 +20,7 @@ function begin(setting) {
   run = {setting, train, held, net: makeNet(setting), next: chance(setting.seed, 'order'), order: null, at: 0, step: 0, epoch: 0,
     epochLoss: 0, right: 0, seen: 0, losses: [], sizes: null, trouble: null, kept: null};
   keep();
-  tell('begun', {n: train.rows.length, measured: measure(run.net, held, setting)});
+  tell('begun', {n: train.rows.length, ...result()});
 }
 
 // What can be gone back to, where a number is none later on: the net at the start of an epoch.
@@ -29,7 +29,7 @@ function keep() { run.kept = {epoch: run.epoch, step: run.step, layers: run.net.
 function back() {
   run.net.layers.forEach((layer, i) => ['p', 'g', 'v'].forEach((name, j) => layer[name].set(run.kept.layers[i][j])));
   Object.assign(run, {epoch: run.kept.epoch, step: run.kept.step, at: 0, order: null, trouble: null, epochLoss: 0, right: 0, seen: 0});
-  tell('back', {measured: measure(run.net, run.held, run.setting)});
+  tell('back', result());
 }
 
 // Threes before sevens, zeros before ones; or a new order in each epoch.
@@ -60,7 +60,7 @@ function work() {
   const until = performance.now() + 8;
   do oneStep(); while (run.step < goal && !run.trouble && performance.now() < until);
   if (run.trouble) { goal = 0; tell('trouble', run.trouble); return; }
-  if (run.step >= goal) tell('paused', {measured: measure(run.net, run.held, run.setting)});
+  if (run.step >= goal) tell('paused', result());
   else { look(); goOn(); }
 }
 
@@ -72,7 +72,21 @@ function look() {
   if (!drawn || performance.now() - last < PICTURES) return;
   drawn = false;
   last = performance.now();
-  tell('look', {weights: run.net.layers.map(layer => Float32Array.from(layer.p)), losses: run.losses.splice(0), sizes: run.sizes});
+  tell('look', picture());
+}
+
+// What there is to see: the first layer's weights, losses since the last picture, sizes, the way of one digit through the net.
+function picture() {
+  return {weights: [Float32Array.from(run.net.layers[0].p)], losses: run.losses.splice(0), sizes: run.sizes, way: wayOf(probed)};
+}
+function result() { return {measured: measure(run.net, run.held, run.setting), ...picture()}; }
+
+// What each layer gives for one digit, from the first one up.
+function wayOf(image) {
+  if (!image) return null;
+  const scale = run.setting.pixels === '255' ? 255 : 1, place = Uint16Array.from(image.keys()).filter(p => image[p]);
+  forward(run.net, {place, value: Float64Array.from(place, p => image[p]*scale), from: [0, place.length]}, 0);
+  return run.net.layers.map(layer => Array.from(layer.a));
 }
 
 function tell(kind, more) { postMessage({kind, step: run && run.step, epoch: run && run.epoch, ...more}); }
@@ -83,7 +97,8 @@ const tasks = {
   steps({n}) { goal = run.step + n; goOn(); },
   epochs({n}) { goal = run.step - Math.ceil(run.at/run.setting.bs) + n*Math.ceil(run.train.rows.length/run.setting.bs); goOn(); },
   change({setting}) { Object.assign(run.setting, setting); },
-  pause() { if (goal) { goal = 0; tell('paused', {measured: measure(run.net, run.held, run.setting)}); } },
+  pause() { if (goal) { goal = 0; tell('paused', result()); } },
+  probe({image}) { probed = image; if (run) tell('way', {way: wayOf(image)}); },
   back, drawn() { drawn = true; },
 };
 
