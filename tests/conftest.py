@@ -11,7 +11,7 @@ TOLD = 0  # rows of `faults.ROWS` that a test's report has taken along
 
 
 LONGEST = '''test_site test_doctor test_scaling test_data_faults test_demo_browser test_own_digit test_exercises test_cli
-    test_playground test_cli_data test_learner test_demo test_doctor_watch'''.split()   # 280 to 27 seconds of a core
+    test_playground_page test_playground test_cli_data test_learner test_demo test_doctor_watch'''.split()   # 280 to 27 seconds of a core
 
 
 def pytest_configure(config):
