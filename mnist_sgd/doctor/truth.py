@@ -45,15 +45,14 @@ def _is_true(v, expected, scales):
                 if all(abs(a - b) <= .006*abs(scale) + .0006 for a, b in zip(v, want)): return True
     return False
 
-def _at_an_end(a, best, worst): return min(abs(a - best), abs(a - worst)) < .05*(best - worst)
-
 def _verdict(v, wrong, scales):
     "'true', 'loss', 'untrue' or 'unknown' for five values that a measure gave, and the shares of wrong answers."
     best, worst = v[:2]
     size = max(map(abs, v))
     if size == 0 or len(set(v)) == 1: return 'constant'
     if abs(best - worst) < .25*max(abs(best), abs(worst)) and 0 <= min(v) and size <= 100: return 'untrue'
-    if best < .5 and 0 < .1*best < worst < best and all(_at_an_end(v[i], best, worst) for i in (2, 4)): return 'untrue'
+    low, high = sorted(v[:2])
+    if 0 < .1*high < low and high < .5 and all(min(a - low, high - a) < .05*(high - low) for a in v[2:]): return 'untrue'
     fits = all(abs(a - (best + w*(worst - best))) < .04*abs(worst - best) for a, w in zip(v, wrong))
     if best < worst and fits: return 'loss'
     if best > worst and abs(worst) < .01*best:
