@@ -9,6 +9,7 @@ __all__ = ['is_own', 'own_frames', 'own_line', 'Call', 'words_of', 'only_reading
 # %% ../../nbs/tools/doctor_seen.ipynb #5ee10004
 import builtins
 import contextlib
+import io
 import os
 import re
 import sys
@@ -72,7 +73,7 @@ class Call:
 # %% ../../nbs/tools/doctor_seen.ipynb #5ee10011
 _TRAINS = 'backward step zero_grad fit'.split()
 _WRITES = ('save savefig show add_scalar add_scalars add_image wandb mlflow log_metrics to_csv dump system Popen '
-           'input remove unlink rename').split()
+           'input remove unlink rename open').split()
 
 def _names(code):
     "Names that a piece of code looks up, and those of the functions inside it."
@@ -93,13 +94,13 @@ def words_of(
 @contextlib.contextmanager
 def only_reading():
     "Refuse files that are opened for writing."
-    own = builtins.open
+    own = builtins.open, io.open
     def reading(file, mode='r', *args, **kwargs):
         if set(mode) & set('wax+'): raise Unknown('it writes a file')
-        return own(file, mode, *args, **kwargs)
-    builtins.open = reading
+        return own[1](file, mode, *args, **kwargs)
+    builtins.open = io.open = reading
     try: yield
-    finally: builtins.open = own
+    finally: builtins.open, io.open = own
 
 # %% ../../nbs/tools/doctor_seen.ipynb #5ee10014
 _TELLING = re.compile(r'acc|err|correct|right|valid|test|eval|meas|score|metric|check|hits|f1|top|prec|recall|%', re.I)
