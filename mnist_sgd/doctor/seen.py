@@ -19,9 +19,9 @@ import types
 import torch
 
 from .call import Unknown, numbers_in, told_by
-from .case import said
+from .case import main_of, said
 from .guard import globals_used, undisturbed
-from .parts import length_of, pair_of
+from .parts import classes_in, length_of, pair_of
 
 # %% ../../nbs/tools/doctor_seen.ipynb #5ee10006
 _HERE = os.path.dirname(os.path.abspath(torch.__file__))
@@ -207,6 +207,14 @@ class Seen:
         if (self.looks[grad] < 5 or self.looks[grad] % 100 == 0) and sys.getprofile() is None:
             self.turn = 2000
             sys.setprofile(self.look)
+
+    def classifies(self):
+        "Are the labels seen last classes that the answers have places for?"
+        with contextlib.suppress(Exception):
+            out, k = main_of(self.out), classes_in(labels_of(self.batch))
+            wide = out.shape[1] if out.ndim > 1 else 1
+            return k is not None and (int(k.max()) < wide if wide > 1 else len(k.unique()) < 3)
+        return False
 
     def done(self):
         "Look no more."

@@ -30,9 +30,10 @@ class Steps:
             params = [p for g in opt.param_groups for p in g['params'] if p.numel() and p.device == g['params'][0].device]
             self.opt, self.watched = opt, [p for p in params if p.ndim > 1 and p.numel() > 8][-3:] + params[-1:]
         if opt is not self.opt or self.n >= self.most: return
+        try: grads = [p.grad.detach().abs().max() for p in self.watched if p.grad is not None]
+        except RuntimeError: self.most = 0; return                             # sparse ones, and what else there is
         self.before.append(self._sample())
-        grads = [p.grad.detach() for p in self.watched if p.grad is not None]
-        self.graded.append(torch.stack([g.abs().max() for g in grads]).max() if grads and not grads[0].is_sparse else None)
+        self.graded.append(torch.stack(grads).max() if grads else None)
 
     def after_step(self, opt, args, kwargs):
         self.n += 1

@@ -156,7 +156,7 @@ def examine(
     mine = [m for m in w.models if any(id(p) in held for p in m.parameters())] or w.models
     w.model = mine[0] if mine else None
     if w.model is None: return Report([], ['saw no model that was called with gradients: was anything trained?'])
-    metrics, validate = metrics_of(w.seen), measure_of(w.seen, w.valid_dl)
+    metrics, validate = (metrics_of(w.seen), measure_of(w.seen, w.valid_dl)) if w.seen.classifies() else ([], None)
     loss = w.judge if w.judge is not None and works(w.judge) else w.loss
     with _as_at_the_start(w):
         report = diagnose(w.model, (w.train_dl, w.valid_dl), loss, w.opt, metrics or None, validate=validate)
@@ -194,7 +194,7 @@ class WatchReport:
 
 @contextlib.contextmanager
 def watch(
-    steps: int = None, # stop after so many steps of the optimizer; None: let the block end
+    steps: int = None, # stop after so many steps, as `run_program` does; None: let the block end
 ):
     "Watch the training inside a `with` block; its report is there when the block is over."
     w, told = Watched(steps), WatchReport()
@@ -208,7 +208,7 @@ def watch(
 def run_program(
     path: str, # a Python file
     args=(), # its arguments
-    steps: int = 300, # stop after so many steps
+    steps: int = 300, # stop after so many steps; where nothing was measured by then, at most four times as many
 ): # (Report, exit code: 0 no error found, 1 at least one, 2 the program ended with an error of its own)
     "Run a program as `python path args` would, watch it, and examine what it built."
     w, argv, error = Watched(steps), sys.argv, None

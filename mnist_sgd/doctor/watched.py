@@ -6,6 +6,7 @@
 __all__ = ['Enough', 'waits', 'Watched']
 
 # %% ../../nbs/tools/doctor_watched.ipynb #7a7c4004
+import contextlib
 import time
 
 import torch
@@ -77,9 +78,10 @@ class Watched:
     def answered(self, out, grad):
         "After a forward pass: look what is done with the answers, at the first steps operation by operation."
         self.no_tape()
-        self.seen.answered(out, grad)
-        targs = labels_of(self.seen.batch)
-        if grad and self.steps < 3 and targs is not None: self.tape = Tape(out, targs).__enter__()
+        with contextlib.suppress(Exception):                     # whatever we cannot look at is no error of the program
+            self.seen.answered(out, grad)
+            targs = labels_of(self.seen.batch)
+            if grad and self.steps < 3 and targs is not None: self.tape = Tape(out, targs).__enter__()
 
     def no_tape(self):
         tape, self.tape = self.tape, None
@@ -90,14 +92,17 @@ class Watched:
         if not torch.is_grad_enabled(): return
         self.place('loss')
         if self.steps >= 3 or not isinstance(self.seen.out, (torch.Tensor, type(None))): return
-        self.loss = fitted(func, p, t, self.seen.out, labels_of(self.seen.batch)) or self.loss
+        with contextlib.suppress(Exception):
+            self.loss = fitted(func, p, t, self.seen.out, labels_of(self.seen.batch)) or self.loss
 
     def before_backward(self, start):
         self.backwards += 1
-        self.seen.trains()
-        tape, judge = self.no_tape(), self.seen.sort(start)
-        if tape is not None and judge is None and self.loss is None: judge = played(tape, start)
-        if judge is not None: self.judge, self.where['loss'] = judge, self.where.get('loss') or judge.where
+        tape = self.no_tape()
+        with contextlib.suppress(Exception):
+            self.seen.trains()
+            judge = self.seen.sort(start)
+            if tape is not None and judge is None and self.loss is None: judge = played(tape, start)
+            if judge is not None: self.judge, self.where['loss'] = judge, self.where.get('loss') or judge.where
         if self.pending is not None: self.train_dl, self.pending = self.pending, None
         if self.valid_dl is self.train_dl: self.valid_dl, self.measured = None, 0
         held = [p for g in self.last_opt.param_groups for p in g['params']] if self.last_opt is not None else []
