@@ -18,7 +18,7 @@ ORDER = '''
     doctor.report doctor.guard doctor.parts doctor.trace doctor.call doctor.case doctor.prepare doctor.standin doctor.loss
     doctor.metric doctor.truth doctor.data doctor.pictures doctor.labels doctor.training doctor.trial doctor.model
     doctor.structure doctor.graph doctor.mode doctor.finite doctor.loop doctor.outcome doctor.callback doctor.patient doctor
-    doctor.watch
+    doctor.seen doctor.tape doctor.steps doctor.watched doctor.watch
     demo playground command_data command_train command_predict command_demo command_doctor cli
 '''.split()
 

@@ -12,7 +12,7 @@ from .files import check_source
 def run_doctor(
     file: str, # a Python program that trains
     args: list = (), # its own words
-    steps: int = 300, # stop it after so many steps
+    steps: int = 300, # stop it after so many steps, later where it has measured nothing by then
 ) -> int: # exit code: 0 nothing wrong, 1 something is, 2 the program broke down
     "Run a program, watch it train, and print a report."
     from mnist_sgd.doctor.watch import run_program

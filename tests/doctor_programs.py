@@ -184,11 +184,258 @@ for xb, yb in dl:
     loss.backward(); opt.step()
 '''
 
+COUNTED = HEAD + '''
+def train(net, loader, opt):
+    net.train()
+    for xb, yb in loader:
+        opt.zero_grad(); F.cross_entropy(net(xb), yb).backward(); opt.step()
+
+def test(net, loader): #!
+    net.eval()
+    correct = 0
+    with torch.no_grad():
+        for xb, yb in loader: correct <<= |+= >>(net(xb).argmax(1) == yb).sum().item()
+    print(f'Accuracy: {100*correct/len(loader.dataset):.1f}%')
+
+net = nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 10))
+optimizer = torch.optim.SGD(net.parameters(), lr=0.2)
+valid_loader = DataLoader(TensorDataset(vx, vy), batch_size=100)
+for epoch in range(2):
+    train(net, DataLoader(TensorDataset(x, y), batch_size=64, shuffle=True), optimizer)
+    test(net, valid_loader)
+'''
+
+ROUNDED = HEAD + '''
+class Runner:
+    def __init__(self, model): self.model, self.opt = model, torch.optim.Adam(model.parameters(), 1e-3)
+    def accuracy(self, logits, labels): #!
+        return (logits.max(1)[<<0].round()|1]>> == labels).float().mean().item()
+    def epoch(self, loader):
+        for images, labels in loader:
+            loss = F.cross_entropy(self.model(images), labels)
+            self.opt.zero_grad(); loss.backward(); self.opt.step()
+    def run(self, train_dl, valid_dl):
+        for _ in range(2):
+            self.epoch(train_dl)
+            accs = []
+            with torch.no_grad():
+                for images, labels in valid_dl: accs.append(self.accuracy(self.model(images), labels))
+            print(sum(accs)/len(accs))
+
+Runner(nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 10))).run(
+    DataLoader(TensorDataset(x, y), 64, True), DataLoader(TensorDataset(vx, vy), 250))
+'''
+
+KEPT = HEAD + '''
+import copy
+class Stopper:
+    def __init__(self): self.lowest, self.best = 1e9, None
+    def look(self, loss, net):
+        if loss < self.lowest: self.lowest, self.best = loss, <<net.state_dict()|copy.deepcopy(net.state_dict())>>
+
+net, stopper = nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 10)), Stopper()
+opt = torch.optim.SGD(net.parameters(), lr=0.2)
+valid_dl = DataLoader(TensorDataset(vx, vy), batch_size=500)
+for epoch in range(3):
+    for xb, yb in DataLoader(TensorDataset(x, y), batch_size=64, shuffle=True):
+        opt.zero_grad(); F.cross_entropy(net(xb), yb).backward(); opt.step()
+    with torch.no_grad(): stopper.look(sum(F.cross_entropy(net(xb), yb).item() for xb, yb in valid_dl), net)
+net.load_state_dict(stopper.best) #!
+'''
+
+LATE = HEAD + '''
+net = nn.Sequential(nn.Linear(784, 60), nn.ReLU(), nn.Dropout(0.5), nn.Linear(60, 10))
+opt = torch.optim.SGD(net.parameters(), lr=0.02)
+train_dl, valid_dl = DataLoader(TensorDataset(x, y), 8, True), DataLoader(TensorDataset(vx, vy), 250)
+for epoch in range(4):
+    <<|net.train()>>
+    for xb, yb in train_dl:
+        opt.zero_grad(); F.cross_entropy(net(xb), yb).backward(); opt.step()
+    <<|net.eval()>>
+    with torch.no_grad():
+        for xb, yb in valid_dl:
+            hits = (net(xb).argmax(1) == yb).sum() #!
+'''
+
+OBJECTIVE = HEAD + '''
+def objective(scores, wanted): #!
+    chosen = scores.log_softmax(1).gather(1, wanted[:, None])
+    return <<|->>chosen.mean()
+
+net = nn.Linear(784, 10)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for xb, yb in DataLoader(TensorDataset(x, y), batch_size=64, shuffle=True):
+    opt.zero_grad()
+    objective(net(xb), yb).backward()
+    opt.step()
+'''
+
+TWICE = HEAD + '''
+net = nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 10))
+opt = torch.optim.SGD(net.parameters(), lr=0.5)
+for xb, yb in DataLoader(TensorDataset(x, y), batch_size=64, shuffle=True):
+    chances = net(xb)<<.softmax(1)|*1>>
+    loss = F.cross_entropy(chances, yb) #!
+    opt.zero_grad(); loss.backward(); opt.step()
+'''
+
+WIPED = HEAD + '''
+net = nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 10))
+opt = torch.optim.SGD(net.parameters(), lr=0.2)
+for step, (xb, yb) in enumerate(DataLoader(TensorDataset(x, y), batch_size=64, shuffle=True)):
+    F.cross_entropy(net(xb), yb).backward()
+    if <<step > 3|step < 0>>: opt.zero_grad()
+    opt.step() #!
+    opt.zero_grad()
+'''
+
+REDRAWN = HEAD + '''
+def start(layer):
+    if isinstance(layer, nn.Linear): nn.init.kaiming_normal_(layer.weight)
+net = nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 10))
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for epoch in range(4):
+    <<net.apply(start)|if epoch == 0: net.apply(start)>>
+    for xb, yb in DataLoader(TensorDataset(x, y), batch_size=64, shuffle=True):
+        opt.zero_grad(); F.cross_entropy(net(xb), yb).backward(); opt.step() #!
+'''
+
+FOLDERS = HEAD + '''
+names = 'zero one two three four five six seven eight nine'.split()
+order = torch.tensor([<<sorted(names)|names>>.index(n) for n in names])
+train_dl = DataLoader(TensorDataset(x, order[y]), batch_size=64, shuffle=True) #!
+net = nn.Linear(784, 10)
+opt = torch.optim.SGD(net.parameters(), lr=0.1)
+for xb, yb in train_dl:
+    opt.zero_grad(); F.cross_entropy(net(xb), yb).backward(); opt.step()
+'''
+
 PROGRAMS = [('gradients-not-zeroed', FLAT), ('learning-rate', MAIN), ('probabilities-logits', CLASS),
             ('pixel-scale', ARGS), ('optimizer-parameters', TRAINER), ('labels-wrong', LABELS),
             ('sorted-unshuffled', SORTED), ('train-eval-mode', MEASURED), ('train-eval-mode', ASLEEP),
             ('linear-model', STRAIGHT), ('zero-init', ZEROS), ('over-regularised', PENALTY),
-            ('loss-skips-class', NOTEBOOK)]
+            ('loss-skips-class', NOTEBOOK), ('untrue-validate', COUNTED), ('untrue-metric', ROUNDED),
+            ('kept-by-reference', KEPT), ('train-eval-mode', LATE), ('wrong-loss', OBJECTIVE), ('frozen', WIPED),
+            ('probabilities-logits', TWICE), ('does-not-learn', REDRAWN), ('labels-wrong', FOLDERS)]
+
+BODY = HEAD + '''
+train_dl, valid_dl = DataLoader(TensorDataset(x, y), 64, True), DataLoader(TensorDataset(vx, vy), 128)
+net = nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Dropout(.2), nn.Linear(50, 10))
+opt = torch.optim.Adam(net.parameters(), 1e-3)
+def train(loss=lambda p, t: F.cross_entropy(p, t)):
+    net.train()
+    for xb, yb in train_dl:
+        opt.zero_grad(); loss(net(xb), yb).backward(); opt.step()
+'''
+
+SOUND = {
+    'log-softmax written beside the loss': HEAD + '''
+net = nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 10))
+opt = torch.optim.Adam(net.parameters(), 1e-3)
+for xb, yb in DataLoader(TensorDataset(x, y), 64, True):
+    opt.zero_grad(); F.nll_loss(F.log_softmax(net(xb), dim=1), yb).backward(); opt.step()
+''', 'two classes, squeezed': HEAD + '''
+net = nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 1))
+opt, loss_fn = torch.optim.Adam(net.parameters(), 1e-3), nn.BCEWithLogitsLoss()
+for xb, yb in DataLoader(TensorDataset(x, y % 2), 64, True):
+    opt.zero_grad(); loss_fn(net(xb).squeeze(1), yb.float()).backward(); opt.step()
+''', 'two heads, both losses in the loop': HEAD + '''
+class Two(nn.Module):
+    def __init__(self): super().__init__(); self.a, self.b, self.c = nn.Linear(784, 50), nn.Linear(50, 10), nn.Linear(50, 10)
+    def forward(self, t): h = F.relu(self.a(t)); return self.b(h), self.c(h)
+net = Two()
+opt = torch.optim.Adam(net.parameters(), 1e-3)
+for xb, yb in DataLoader(TensorDataset(x, y), 64, True):
+    main, other = net(xb)
+    opt.zero_grad(); (F.cross_entropy(main, yb) + .3*F.cross_entropy(other, yb)).backward(); opt.step()
+''', 'measures with gradients on': BODY + '''
+for _ in range(2):
+    train()
+    net.eval()
+    hits = sum((net(xb).argmax(1) == yb).sum().item() for xb, yb in valid_dl)
+    print(hits/len(vx))
+''', 'eval mode set outside': BODY + '''
+@torch.no_grad()
+def evaluate(loader): return sum((net(xb).argmax(1) == yb).sum().item() for xb, yb in loader)/len(loader.dataset)
+for _ in range(2):
+    train()
+    net.eval(); print('train', evaluate(train_dl), 'valid', evaluate(valid_dl))
+''', 'saves the best in its measure': BODY + '''
+best = 0
+def validate():
+    global best
+    net.eval()
+    with torch.no_grad(): acc = sum((net(xb).argmax(1) == yb).sum().item() for xb, yb in valid_dl)/len(vx)
+    if acc > best: best = acc; torch.save(net.state_dict(), sys.path[0] + '/best.pt')
+    return best
+for _ in range(2): train(); validate()
+''', 'prints as it goes': BODY + '''
+def test():
+    net.eval(); right = seen = 0
+    with torch.no_grad():
+        for i, (xb, yb) in enumerate(valid_dl):
+            right += (net(xb).argmax(1) == yb).sum().item(); seen += len(yb)
+            print(f'[{i}/{len(valid_dl)}] acc so far {right/seen:.3f} loss {F.cross_entropy(net(xb), yb):.3f}')
+for _ in range(2): train(); test()
+''', 'a meter, a history, a confidence': BODY + '''
+class Meter:
+    def __init__(self): self.sum = self.n = 0
+    def update(self, value, n=1): self.sum += value*n; self.n += n
+    def avg(self): return self.sum/self.n
+history = {'loss': [], 'acc': []}
+def accuracy(out, target, topk=(1, 5)):
+    hits = out.topk(max(topk), 1)[1].t().eq(target.view(1, -1))
+    return [hits[:k].reshape(-1).float().sum(0).mul(100./len(target)) for k in topk]
+def confidence(out, target): return out.softmax(1).max(1)[0].mean().item()
+def items(out, target): return len(target)
+def evaluate():
+    net.eval(); losses, top1, sure = Meter(), Meter(), Meter()
+    with torch.no_grad():
+        for xb, yb in valid_dl:
+            out = net(xb); n = items(out, yb)
+            losses.update(F.cross_entropy(out, yb).item(), n); top1.update(accuracy(out, yb)[0].item(), n); sure.update(confidence(out, yb), n)
+    history['loss'].append(losses.avg()); history['acc'].append(top1.avg())
+    return history
+for _ in range(2): train(); evaluate()
+''', 'keeps a checkpoint, resets, trains folds anew': BODY + '''
+import copy
+first = copy.deepcopy(net.state_dict())
+for xb, yb in train_dl:                                  # a search for a rate
+    opt.zero_grad(); F.cross_entropy(net(xb), yb).backward(); opt.step()
+net.load_state_dict(first)
+def anew(m):
+    if hasattr(m, 'reset_parameters'): m.reset_parameters()
+for fold in range(3):
+    train()
+    checkpoint = {'fold': fold, 'net': net.state_dict()}
+    torch.save(checkpoint, sys.path[0] + '/checkpoint.pt')
+    net.apply(anew)
+    opt = torch.optim.Adam(net.parameters(), 1e-3)
+''', 'a rate that ends at zero': BODY + '''
+schedule = torch.optim.lr_scheduler.LinearLR(opt, 1., 0., total_iters=94)
+for epoch in range(2):
+    for xb, yb in train_dl:
+        opt.zero_grad(); F.cross_entropy(net(xb), yb).backward(); opt.step(); schedule.step()
+''', 'the digit as a number': HEAD + '''
+net = nn.Sequential(nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 1))
+opt = torch.optim.Adam(net.parameters(), 1e-3)
+def off_by(p, t): return (p[:, 0] - t).abs().mean().item()
+def evaluate(dl):
+    with torch.no_grad(): return sum(off_by(net(xb), yb)*len(xb) for xb, yb in dl)/len(vx)
+for _ in range(2):
+    for xb, yb in DataLoader(TensorDataset(x, y), 64, True):
+        opt.zero_grad(); F.mse_loss(net(xb)[:, 0], yb.float()).backward(); opt.step()
+    evaluate(DataLoader(TensorDataset(vx, vy), 250))
+''', 'a penalty, a smoothing, labels made one-hot': BODY + '''
+def smooth(p, t):
+    wanted = torch.full((len(t), 10), .01)
+    wanted[torch.arange(len(t)), t] = .91
+    return -(wanted*p.log_softmax(1)).sum(1).mean()
+net.train()
+for xb, yb in train_dl:
+    loss = smooth(net(xb), yb) + 1e-5*sum(p.pow(2).sum() for p in net.parameters())
+    opt.zero_grad(); loss.backward(); opt.step()
+'''}
 
 
 def faulty(source): return re.sub(r'<<(.*?)\|(.*?)>>', r'\1', source)

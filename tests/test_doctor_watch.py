@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from doctor_programs import HEAD, PROGRAMS, faulty, marked, sound
+from doctor_programs import HEAD, PROGRAMS, SOUND, faulty, marked, sound
 from mnist_sgd.data import load_mnist
 from mnist_sgd.doctor.watch import run_program, watch
 
@@ -43,6 +43,12 @@ def test_program(folder, name, source):
     assert code == int(bool(report.errors))
     report, code = run(folder, sound(source))
     assert code == 0 and not report.errors and name not in report.names, report
+
+
+@pytest.mark.parametrize('source', SOUND.values(), ids=SOUND)
+def test_a_sound_program_is_not_blamed(folder, source):
+    report, code = run(folder, source)
+    assert code == 0 and not report.errors, report
 
 
 LOOP = '''

@@ -55,6 +55,11 @@ def _loss_broadcast(case):
 fault('probabilities-logits', 'Sigmoid twice, or never',
       'let the model end with its linear layer and use a loss that takes logits, or the other way round, not both')
 
+def _a_number(case):
+    "Is one number wanted, of which the labels take more than two values? Then it is no class, and nobody knows what is right."
+    k = case.seen.y_classes
+    return k is not None and case.preds[0].numel() == 1 and len(k.unique()) > 2
+
 def _wants(case):
     "What the loss is made for: 'probs', 'log-probs', 'logits', or None for numbers of any size."
     y = case.y[:100]
@@ -79,6 +84,7 @@ def _squeezed_twice(case):
 # %% ../../nbs/tools/doctor_loss.ipynb #b64ce422
 @detector('probabilities-logits', needs='preds loss_func labels')
 def _probabilities_logits(case):
+    if _a_number(case): return
     gives, wants = kind_of(case), _wants(case)
     span = f'predictions lie between {float(case.preds.min()):.3g} and {float(case.preds.max()):.3g}'
     words = {'probs': 'probabilities', 'logits': 'logits', 'log-probs': 'log-probabilities'}
@@ -97,6 +103,7 @@ fault('loss-skips-class', 'A loss that leads astray', 'look at ignore_index and 
 
 @detector('wrong-loss', needs='preds loss labels')
 def _wrong_loss(case):
+    if _a_number(case): return
     y = case.y[:200]
     with torch.no_grad(): right, wrong = (float(case.judge(perfect(case, y, r), y)) for r in (True, False))
     if math.isfinite(right) and math.isfinite(wrong) and right > wrong + .01*abs(wrong) + 1e-6:

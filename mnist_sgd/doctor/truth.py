@@ -51,6 +51,8 @@ def _verdict(v, wrong, scales):
     size = max(map(abs, v))
     if size == 0 or len(set(v)) == 1: return 'constant'
     if abs(best - worst) < .25*max(abs(best), abs(worst)) and 0 <= min(v) and size <= 100: return 'untrue'
+    low, high = sorted(v[:2])
+    if 0 < .1*high < low and high < .5 and all(min(a - low, high - a) < .05*(high - low) for a in v[2:]): return 'untrue'
     fits = all(abs(a - (best + w*(worst - best))) < .04*abs(worst - best) for a, w in zip(v, wrong))
     if best < worst and fits: return 'loss'
     if best > worst and abs(worst) < .01*best:
@@ -127,7 +129,8 @@ def _untrue_validate(case):
     means = [{'right': sum(1 - sum(map(m, b))/len(b) for b in batches)/len(batches)}
              for m, (_, batches) in zip(_masks(), asked)]                       # a mean of batch means has its own name
     whole = len(shown) > .98*rows
-    if whole and any(_is_true(v, means, [1, 100, len(asked[0][1])]) for v in zip(*told)): return
+    if whole and any(_is_true(v, means, [1, 100, len(asked[0][1])]) or _is_true(v, expected, [1, 100, rows])
+                     for v in zip(*told)): return
     v = _judge(told, expected, rows) or (_partial(told, expected, rows) if len(shown) < .9*rows else None)
     if not v:
         yield from _first_batch(case, told[0], asked[0][1], rows)
