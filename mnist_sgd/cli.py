@@ -142,8 +142,8 @@ def _add_doctor(commands):
         'that trains a net, watch it for a few hundred steps, and print what is wrong\nwith it. Exit code 0: nothing, '
         '1: something, 2: the program broke down by itself.',
         epilog='examples:\n  mnist_sgd doctor mine.py\n  mnist_sgd doctor --steps 50 mine.py --epochs 3')
-    p.add_argument('--steps', type=_number(int, 1, 10**6), default=300, metavar='N', help='stop it after so many (default: '
-                   '%(default)s)')
+    p.add_argument('--steps', type=_number(int, 1, 10**6), default=300, metavar='N', help='stop it after so many, or up to four '
+                   'times as many where it has not measured yet (default: %(default)s)')
     p.add_argument('file', type=_name, metavar='PROGRAM', help='a Python file')
     p.add_argument('args', nargs=argparse.REMAINDER, metavar='WORD', help='its own words')
 
