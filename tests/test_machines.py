@@ -14,6 +14,7 @@ UNIX_NAMES = {
     'signal': {'SIGKILL', 'SIGHUP', 'SIGALRM', 'SIGUSR1', 'SIGUSR2', 'SIGSTOP', 'SIGCONT', 'SIGPIPE', 'SIGCHLD', 'alarm', 'setitimer', 'pthread_kill'},
     'select': {'poll', 'epoll', 'kqueue', 'POLLIN', 'POLLOUT'},
     'socket': {'AF_UNIX', 'socketpair'}, 'time': {'tzset'}, 'multiprocessing': {'get_context'}}
+PLACES = '/proc/', '/dev/null', '/dev/zero', '/dev/full', '/dev/shm', '/sys/'
 ASKS = ("os.name", "sys.platform", "hasattr(", "fcntl")     # a condition with one of these is a question about the system
 
 
@@ -21,7 +22,8 @@ def is_unix(node):
     "The name that Unix alone has, where the node asks for one; `O_BINARY` and its like are Windows' and none of ours."
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.attr in UNIX_NAMES.get(node.value.id, ()):
         return f'{node.value.id}.{node.attr}'
-    if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(('/proc', '/dev/', '/sys/')): return node.value
+    if isinstance(node, ast.Constant) and isinstance(node.value, str): return next((f'{place} in a text' for place in PLACES if place in node.value), None)
+    if isinstance(node, ast.keyword) and node.arg in ('preexec_fn', 'start_new_session'): return node.arg
     return None
 
 
@@ -52,9 +54,18 @@ def uses(tree, inside):
 def parse(path): return ast.parse(path.read_text(encoding='utf-8'))
 
 
-@pytest.mark.parametrize('path', sorted((ROOT/'tests').glob('*.py')), ids=lambda p: p.stem)
+@pytest.mark.parametrize('path', [p for p in sorted((ROOT/'tests').glob('*.py')) if p.name != 'test_machines.py'], ids=lambda p: p.stem)
 def test_a_test_file_is_collected_where_unix_is_not(path):
     assert uses(parse(path), inside=False) == []
+
+
+@pytest.mark.parametrize('path', sorted((ROOT/'tests').glob('test_*.py')), ids=lambda p: p.stem)
+def test_a_test_that_needs_unix_is_marked_or_asks(path):
+    for node in parse(path).body:
+        if not isinstance(node, ast.FunctionDef) or not node.name.startswith('test_') or path.stem == Path(__file__).stem: continue
+        told = any(word in ast.unparse(d) for d in node.decorator_list for word in ('skipif', 'unix', 'posix', 'marks='))
+        found = uses(ast.Module([node], []), inside=True)
+        assert told or 'importorskip' in ast.unparse(node) or not found, f'{path.name}, {node.name}: {found} is not there on Windows: mark it, with the reason'
 
 
 # Named here with the reason; whoever adds a use to the package asks first, or names it too.
