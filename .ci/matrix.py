@@ -135,7 +135,7 @@ def oldest_torch(run, cfg):
 def last_word(said):
     "The line that says why: pytest's summary, the last error, else the last line."
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r'(FAILED|ERROR|E  )|\w*(Error|error)\b|×', line)]
+    errors = [line for line in lines if re.match(r'(FAILED|ERROR|E  |cause:)|\w*(Error|error)\b|×', line)]
     return (errors or lines or ['no word'])[-1][:200].replace(str(ROOT), '').replace('|', '/')
 
 
