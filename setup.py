@@ -12,8 +12,8 @@ lib, url = cfg['lib_name'], cfg['git_url']
 
 statuses = {'1': 'Planning', '2': 'Pre-Alpha', '3': 'Alpha', '4': 'Beta', '5': 'Production/Stable'}
 licenses = {'apache2': 'Apache-2.0'}
-oldest = int(cfg['min_python'].split('.')[1])
-pythons = [f'3.{minor}' for minor in range(oldest, max(oldest, 13) + 1)]
+oldest, newest = (int(cfg[key].split('.')[1]) for key in ('min_python', 'max_python'))
+pythons = [f'3.{minor}' for minor in range(oldest, newest + 1)]
 
 course = cfg['course_requirements'].split()
 dev = cfg['dev_requirements'].split()
@@ -42,6 +42,7 @@ setup(
     ],
     python_requires=f'>={cfg["min_python"]}',
     packages=find_packages(include=[lib, f'{lib}.*']),
+    include_package_data=False,  # what goes along stands in the next line, not in MANIFEST.in
     package_data={lib: ['page/*']},
     install_requires=cfg['requirements'].split(),
     extras_require={'course': course, 'dev': course + dev, 'bench': course + bench},

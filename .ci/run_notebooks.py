@@ -4,6 +4,7 @@
     .ci/run_notebooks.py                       every notebook, without its slow, cuda and eval: false cells
     .ci/run_notebooks.py --store 03 04         run these with their slow cells too and store the outputs
     .ci/run_notebooks.py --colab WHEEL         as on Colab: each in an empty folder, its own cell installs the wheel
+    .ci/run_notebooks.py --colab index         the same, but that cell installs `mnist_sgd[course]` from pip's index
 """
 import argparse, itertools, json, os, re, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
@@ -33,8 +34,8 @@ def directives(cell):
 def on_colab(nb, wheel):
     "Point the notebook's set-up cell at `wheel`; at the end, look that it is what was imported, and without nbdev."
     setup, = [c for c in nb.cells if 'eval:false' in directives(c) and 'google.colab' in c.source]
-    address = r'(?<=mnist_sgd\[course\] @ )git\+https:[^"]+'
-    setup.source, n = re.subn(address, wheel.resolve().as_uri(), setup.source)
+    address = r'(?<=mnist_sgd\[course\])( @ )git\+https:[^"]+'
+    setup.source, n = re.subn(address, '' if wheel == Path('index') else lambda m: m[1] + wheel.resolve().as_uri(), setup.source)
     if n != 1: raise ValueError(f'the set-up cell installs {n} times, wanted once: {setup.source}')
     nb.cells.append(nbformat.v4.new_code_cell(COLAB_END))
 

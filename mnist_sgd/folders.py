@@ -91,7 +91,7 @@ def _write_pngs(path, url, idx):
                 jobs[f'{split}/{d}'] = pool.submit(_write_class, path/split/str(d), imgs, numbers)
                 rows += sorted(f'{split}/{d}/{i}.png,{digits.index(d)}\n' for i in numbers)
         sizes = {rel: job.result() for rel, job in progress(jobs.items(), f'writing {path.name}')}
-    if url == URLs.MNIST_SAMPLE: (path/'labels.csv').write_text('name,label\n' + ''.join(rows))
+    if url == URLs.MNIST_SAMPLE: (path/'labels.csv').write_bytes(('name,label\n' + ''.join(rows)).encode())
     return sizes
 
 # %% ../nbs/tools/folders.ipynb #fd143d10

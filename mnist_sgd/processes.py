@@ -88,7 +88,8 @@ def _meet(minutes):
     store, rank, world = next(rendezvous('env://', timeout=wait))
     # after a restart the old addresses are still in torchrun's store: each attempt has a shelf of its own
     store = dist.PrefixStore('attempt ' + os.environ.get('TORCHELASTIC_RESTART_COUNT', '0'), store)
-    dist.init_process_group('cpu:gloo,cuda:nccl' if gpu else 'gloo', timeout=wait, world_size=world, rank=rank, store=store)
+    nccl = gpu and dist.is_nccl_available()    # not on Windows: there gloo carries the numbers of the GPU too
+    dist.init_process_group('cpu:gloo,cuda:nccl' if nccl else 'gloo', timeout=wait, world_size=world, rank=rank, store=store)
 
 @contextmanager
 def ranks(

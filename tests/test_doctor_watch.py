@@ -1,4 +1,5 @@
 """Programs that nobody changed: is the fault named, on its line, and nobody blamed who has none?"""
+import os
 import subprocess
 import sys
 
@@ -64,7 +65,7 @@ for xb, yb in DataLoader(TensorDataset(x, y), batch_size=64, shuffle=True):
     ('raise ValueError("boom")', 2, 'boom'), ('input("go on? ")', 2, 'EOFError'),
     ('import subprocess; subprocess.run([sys.executable, "-c", "pass"])', 0, '')])
 def test_a_program_ends_as_it_likes(folder, monkeypatch, end, code, said):
-    monkeypatch.setattr(sys, 'stdin', open('/dev/null'))
+    monkeypatch.setattr(sys, 'stdin', open(os.devnull))
     report, told = run(folder, HEAD + LOOP + end)
     assert told == code and said in str(report) and not report.errors, report
 

@@ -72,8 +72,11 @@ def test_a_vast_file_takes_no_time(tmp_path):
     assert time.monotonic() - start < 5
 
 
-@pytest.mark.parametrize('make, kind', [(os.mkfifo, 'pipe'), (os.mkdir, 'folder'),
-                                        (lambda p: p.symlink_to('/dev/null'), 'link')])
+unix = pytest.mark.skipif(os.name != 'posix', reason='Windows has no pipes among its files, and links for the privileged alone')
+
+
+@pytest.mark.parametrize('make, kind', [pytest.param(lambda p: os.mkfifo(p), 'pipe', marks=unix), (os.mkdir, 'folder'),
+                                        pytest.param(lambda p: p.symlink_to('/dev/null'), 'link', marks=unix)])
 def test_only_a_file_is_a_target(tmp_path, make, kind):
     make(tmp_path/'there')
     for write in (lambda: write_whole(tmp_path/'there', b''), lambda: save_tensors(tmp_path/'there', TENSORS),
@@ -84,7 +87,7 @@ def test_only_a_file_is_a_target(tmp_path, make, kind):
     assert os.listdir(tmp_path) == ['there']
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason='root may read and write everything')
+@pytest.mark.skipif(os.name != 'posix' or os.geteuid() == 0, reason='root may read and write everything, and Windows forbids reading by no mode')
 def test_what_may_not_be_read_or_written_is_said(tmp_path):
     file = save_tensors(tmp_path/'m', TENSORS)
     file.chmod(0o444)
@@ -93,6 +96,7 @@ def test_what_may_not_be_read_or_written_is_said(tmp_path):
     with pytest.raises(OSError, match='cannot read .*Permission denied'): load_tensors(file)
 
 
+@pytest.mark.skipif(os.name != 'posix', reason='a mode of Windows knows read-only and nothing else')
 @pytest.mark.parametrize('mode', [0o600, 0o640, 0o664])
 def test_modes_are_kept(tmp_path, mode):
     (tmp_path/'f').touch()
