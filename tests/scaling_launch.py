@@ -11,7 +11,10 @@ from pathlib import Path
 import mnist_sgd.command_train, mnist_sgd.processes  # noqa: F401 - what all ranks need, imported once
 from mnist_sgd.cli import main
 
-FORK = multiprocessing.get_context('forkserver')
+
+def forking():
+    "Processes that are forked from one which has torch imported; Windows has none, nor the namespace this runs in."
+    return multiprocessing.get_context('forkserver')
 
 
 def rank(words, env, out, err):
@@ -40,12 +43,12 @@ def run(job):
         env = {'WORLD_SIZE': str(world), 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
         with tempfile.TemporaryDirectory() as folder:
             streams = [[f'{folder}/{i}{name}' for name in ('out', 'err')] for i in range(world)]
-            started = [FORK.Process(target=rank, args=(job['words'], {**env, 'RANK': str(i)}, *streams[i])) for i in range(world)]
+            started = [forking().Process(target=rank, args=(job['words'], {**env, 'RANK': str(i)}, *streams[i])) for i in range(world)]
             for process in started: process.start()
             return [ended(p, streams[i], 20 if i else 150) for i, p in enumerate(started)]   # the others end soon after rank 0, or are ended
 
 
 if __name__ == '__main__':
     os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, sys.path))   # where the server of forks looks, too
-    FORK.set_forkserver_preload(['scaling_launch'])
+    forking().set_forkserver_preload(['scaling_launch'])
     with ThreadPoolExecutor(2) as pool: print(json.dumps([*pool.map(run, json.loads(sys.argv[1]))]))
