@@ -67,7 +67,7 @@ def test_an_experiment_ends_as_its_text_says(opened, number, record_property):
     page = opened()
     page.get_by_label('Experiment').select_option(str(number))
     told = wait_for(page, 'It ends so', '#told')
-    assert all(word in told for word in ('Watch:', 'Why: chapter 0')) and not page.locator('#nearest li').count()
+    assert all(word in told for word in ('Watch:', 'Why: chapter 0')) and 'cannot be' not in page.locator('#nearest').inner_text()
     wait_for(page, 'Untrained')
     end = run(page)
     record_property('measured', f'experiment {number + 1}, {page.evaluate("play.experiment.name")}: {end}')
@@ -79,6 +79,19 @@ def test_an_experiment_ends_as_its_text_says(opened, number, record_property):
     assert page.locator('#experiment').input_value() == ''
 
 
+@pytest.mark.parametrize('number', [5, 6, 7, 8])
+def test_the_other_run_that_an_experiment_speaks_of(opened, number):
+    "The same with one thing changed, as its text proposes."
+    page = opened()
+    page.get_by_label('Experiment').select_option(str(number))
+    name, value = page.evaluate("Object.entries(play.experiment.other).find(([name]) => name !== 'check')")
+    page.locator(f'#set-{name}').select_option(value)
+    wait_for(page, 'Untrained')
+    run(page)
+    assert page.evaluate(f'EXPERIMENTS[{number}].other.check(endOf(play.now.measured))') is True
+    assert page.evaluate(f'EXPERIMENTS[{number}].check(endOf(play.now.measured))') is False
+
+
 def test_every_experiment_can_fail(opened):
     "Each one's outcome is asked of the runs of all: those of sound training and those of other experiments do not pass as its own."
     page = opened('#epochs=1')
@@ -86,7 +99,7 @@ def test_every_experiment_can_fail(opened):
     sound = page.evaluate('''EXPERIMENTS.map(({check}) => check({held: .92, heldLoss: .3, firstLoss: 2.3, after1: .5, best: .92, lowest: .3, training: .93,
         trainingLoss: .3, answers: Object.fromEntries([...'0123456789'].map(d => [d, 200])), alike: false,
         sizes: [{gradient: 1, step: .1, weights: 5}, {gradient: 1, step: .1, weights: 5}], steps: 157}))''')
-    assert sound == [False]*7 + [True] + [False]*4 or sound == [False]*7 + [True, False] + [False]*3, sound
+    assert sound == [False]*7 + [True] + [False]*4, sound                     # without its bias the nearest mean does well too
     assert 'said to end' not in page.locator('#status').inner_text()
 
 
@@ -115,7 +128,7 @@ def test_what_is_seen_while_it_trains(opened):
     assert n == 2000 and right > 1600 and 'epoch 2, step 314' in end
     assert page.locator('#weights canvas').count() == 30 and page.locator('#weights canvas').first.evaluate('c => c.toDataURL()') != before
     assert page.locator('#sizes tbody tr').count() == 2 and float(page.locator('#sizes tbody td').first.inner_text()) > 0
-    table = [[int(c) for c in row.locator('td').all_inner_texts()] for row in page.locator('#confusion tbody tr').all()[1:]]
+    table = [[int(c) for c in row.locator('td').all_inner_texts()] for row in page.locator('#confusion tbody tr').all()]
     assert sum(map(sum, table)) == 2000 and sum(table[i][i] for i in range(10)) == right
     wrong = page.locator('#wrong span').all_inner_texts()
     assert len(wrong) == 24 and all(text[0] != text[-1] for text in wrong)
@@ -147,7 +160,7 @@ def test_it_pauses_goes_on_and_obeys_a_changed_rate(opened):
     assert 'epoch 100' not in end
     page.get_by_label('Learning rate').press('ArrowLeft')
     assert page.locator('#value-lr').inner_text() == '0.05'
-    assert 'from step' in page.locator('#nearest').inner_text() and 'lr=0.05' in page.url
+    assert 'Learning rate is 0.05 from step' in wait_for(page, 'from step', '#nearest') and 'lr=0.05' in page.url
     page.get_by_label('Momentum').select_option('0.9')
     page.get_by_role('button', name='One epoch').click()
     wait_for(page, re.compile('Paused at epoch [1-9]'))
@@ -179,7 +192,7 @@ def test_a_drawn_digit_is_read_by_the_net_in_training(opened):
     assert wait_for(page, 'Read as a 1', '#says') and page.locator('#bars .top').inner_text().startswith('1')
     assert page.evaluate('''([...play.way.at(-1)]).length''') == 10
     page.get_by_role('button', name='Undo').click()
-    assert 'blank' in page.locator('#says').inner_text()
+    assert 'Its label says' in wait_for(page, 'The sheet is blank', '#says')
     page.get_by_role('button', name='A held-out digit').click()
     wait_for(page, 'Its label says', '#says')
 
@@ -315,10 +328,58 @@ def test_no_number_stops_the_run_says_where_and_goes_back(opened):
     end = run(page)
     assert re.search(r'Stopped at epoch 0, step \d+: a number is none. It first stood in layer [123] of 3: the ', end)
     assert page.get_by_role('button', name='Run', exact=True).is_disabled()
-    page.get_by_role('button', name='Go back').click()
+    assert page.evaluate('document.activeElement.id') == 'mend'                # the keyboard is where the way out is
+    page.keyboard.press('Enter')
     wait_for(page, 'Back at epoch 0, step 0')
+    assert page.evaluate('document.activeElement.id') == 'run'
     assert page.evaluate('Array.from(play.weights[0]).join()') == before and page.get_by_role('button', name='Run', exact=True).is_enabled()
     assert page.locator('#mend').is_hidden()
+
+
+def test_after_no_number_the_page_starts_again(opened):
+    page = opened('#model=two&start=normal&loss=mse&lr=500')
+    run(page)
+    page.get_by_role('button', name='Start again').click()
+    wait_for(page, 'Ready')
+    assert page.get_by_role('button', name='Run', exact=True).is_enabled() and page.locator('#mend').is_hidden()
+    page.get_by_label('Experiment').select_option('0')
+    wait_for(page, 'Ready')
+    assert run(page).endswith('said to end.')
+
+
+def test_what_a_run_tells_after_it_was_left_is_not_heard(opened):
+    "While the page is kept busy its run ends, is told, and another one is chosen: nothing of the first reaches the second."
+    page = opened('#epochs=1&images=500')
+    page.evaluate("""() => { train('epochs', 1); const end = performance.now() + 1500; while (performance.now() < end); take('#images=50&epochs=1'); }""")
+    wait_for(page, 'Ready: 50 images')
+    assert page.evaluate('[play.now.step, play.now.curve.points.length, play.now.epochs.length, play.busy]') == [0, 0, 1, False]
+    assert 'step 1' in run(page) and page.evaluate('play.past.length') == 0
+    page.evaluate("""() => { train('epochs', 100); const end = performance.now() + 300; while (performance.now() < end);
+        for (let units = 10; units < 20; units++) { $('set-units').value = units; chosen('units'); } }""")
+    wait_for(page, 'Ready')
+    assert page.evaluate('play.past.every(r => r.perEpoch)') and page.locator('#weights canvas').count() == 19
+
+
+def test_small_figures_and_few_images_are_told_as_they_are(opened):
+    page = opened('#task=37&epochs=1')
+    assert 'Only 2,1' in page.locator('#nearest').inner_text()
+    decays = page.locator('#set-wd option').all_inner_texts()
+    assert len(set(decays)) == len(decays) == 7
+    page.get_by_label('Stop after').select_option('2')                         # no reason to begin anew
+    before = run(page)
+    page.get_by_label('Stop after').select_option('3')
+    assert page.locator('#status').inner_text().replace('\u00a0', ' ') == before and 'epochs=3' in page.url
+    assert 'Paused at epoch 3' in run(page)
+
+
+def test_a_choice_before_the_digits_are_there_is_kept(opened, tmp_path, folder):
+    text = (folder/'index.html').read_text(encoding='utf-8')
+    early = text.replace("  catch (error) { failed('The digits did not load', error); return; }", """  catch (error) { failed('The digits did not load', error); return; }
+  chosen('lr'); $('set-mom').value = .5; chosen('mom'); curves();""")
+    assert early != text
+    (tmp_path/'index.html').write_text(early, encoding='utf-8')
+    page = opened('#epochs=1', url=(tmp_path/'index.html').as_uri())
+    assert page.evaluate('play.now.setting.mom') == .5 and 'Paused at epoch 1' in run(page)
 
 
 def test_a_page_that_arrived_in_part_says_so(opened, tmp_path, folder):
@@ -336,7 +397,7 @@ def test_a_page_that_arrived_in_part_says_so(opened, tmp_path, folder):
 def test_spoilt_digits_and_a_worker_that_cannot_train_say_so(opened, tmp_path, folder, what):
     text = (folder/'index.html').read_text(encoding='utf-8')
     spoilt = {'digits': re.sub(r'(part\(3, \d+, ")\w{8}', r'\1AAAAAAAA', text), 'start': text.replace('new Worker(', 'new Worker(1n + 1, '),
-              'stop': text.replace('function begin(setting) {', 'function begin(setting) { throw Error("torn");', 1)}[what]
+              'stop': text.replace('function begin(setting, number) {', 'function begin(setting, number) { throw Error("torn");', 1)}[what]
     assert spoilt != text
     (tmp_path/'index.html').write_text(spoilt, encoding='utf-8')
     page = opened(url=(tmp_path/'index.html').as_uri(), ready=False, told=['torn'])

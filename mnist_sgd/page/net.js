@@ -53,7 +53,7 @@ function spoil(set, {task, spoilt, seed}) {
 }
 
 // ---- the net: each layer's parameters in one list `p`, a row of weights for each input and a last row for the biases. They are
-// rounded to 32 bits as PyTorch's are; sums have 64.
+// rounded to 32 bits as PyTorch's are, when they are stepped; sums have 64.
 
 function widthsOf({task, model, units}) {
   const hidden = {one: [units], two: [units, units]}[model] || [];

@@ -2,7 +2,7 @@
 // net.js and worker.js, what can be chosen in setting.js, the sheet in sheet.js.
 'use strict';
 
-const LIVE = ['lr', 'mom', 'wd', 'zero'];                  // these act on the net in training; all else starts it anew
+const LIVE = ['lr', 'mom', 'wd', 'zero'];                  // these act on the net in training; all else but the end starts it anew
 const LABELS = {
   task: 'Task', images: 'Images to learn from', model: 'Model', units: 'Hidden units', bend: 'Bend', start: 'First weights',
   loss: 'Loss', lr: 'Learning rate', mom: 'Momentum', wd: 'Weight decay', bs: 'Batch size', order: 'Order of the images',
@@ -13,7 +13,7 @@ const WORDS = {
   model: {mean: 'nearest mean', linear: 'linear', one: 'one hidden layer', two: 'two hidden layers'},
   bend: {none: 'none', relu: 'ReLU', sigmoid: 'sigmoid'}, start: {torch: 'PyTorch\'s', zeros: 'all zero', normal: 'standard deviation 1'},
   loss: {ce: 'cross-entropy', mse: 'mean squared error', mnist: 'mnist_loss'}, order: {shuffled: 'shuffled', sorted: 'in order'},
-  pixels: {1: '0 to 1', 255: '0 to 255'}, zero: {on: 'before each step', off: 'never'}, bias: {on: 'yes', off: 'left out'},
+  pixels: {1: '0 to 1', 255: '0 to 255'}, zero: {on: 'each step', off: 'never'}, bias: {on: 'yes', off: 'left out'},
 };
 const play = {parts: [], data: null, worker: null, setting: null, experiment: null, now: null, past: [], seen: null, busy: false,
   inBeat: false, wait: 0, weights: null};
@@ -29,6 +29,7 @@ function many(n) { return n.toLocaleString('en'); }
 function share(right, n) { return `${(100*right/n).toFixed(1)}\u00a0%`; }
 function wordOf(name, value) {
   if (WORDS[name]) return WORDS[name][value];
+  if (['lr', 'mom', 'wd'].includes(name)) return String(value);
   if (name === 'spoilt') return value ? `${Math.round(100*value)} %` : 'none';
   if (name === 'epochs') return value === 1 ? '1 epoch' : `${value} epochs`;
   return many(value);
@@ -44,7 +45,7 @@ function makeChoices() {
       htmlFor: `set-${name}`});
     const range = {lr: RATES.length - 1, units: 200}[name];
     if (range) {
-      element('output', label, {id: `value-${name}`});
+      element('output', label, {id: `value-${name}`, ariaLive: 'off'});
       element('input', label, {type: 'range', id: `set-${name}`, min: name === 'units' ? 1 : 0, max: range, step: 1});
     } else if (name === 'seed') element('input', label, {type: 'number', id: 'set-seed', min: 0, max: choices[1], step: 1});
     else {
@@ -66,13 +67,10 @@ function makeChoices() {
 function chosen(name) {
   const value = $(`set-${name}`).value, words = name === 'lr' ? String(RATES[value]) : value;
   const {setting, told} = settingOf(addressOf({...play.setting, [name]: words}));
-  if (!LIVE.includes(name)) return use(setting, told);
+  if (!LIVE.includes(name) && name !== 'epochs') return use(setting, told);
   Object.assign(play.setting, setting);
-  if (play.worker) play.worker.postMessage({task: 'change', setting: {[name]: setting[name]}});
-  if (play.now && play.now.step) {
-    play.now.changed = true;
-    told.push(`${LABELS[name]} is ${wordOf(name, setting[name])} from step ${many(play.now.step)} on. The address holds it from the start: only "Start again" gives the run that it describes.`);
-  }
+  if (play.now) play.now.setting[name] = setting[name];
+  if (play.worker && name !== 'epochs') play.worker.postMessage({task: 'change', setting: {[name]: setting[name]}});
   showSetting(told);
 }
 
@@ -123,23 +121,31 @@ function showExperiment() {
 
 function start_again() {
   if (!play.worker) return;
-  if (play.now && play.now.step) { play.past.push(play.now); if (play.past.length > 5) play.past.shift(); }
-  play.now = {setting: {...play.setting}, curve: {points: [], every: 1, sum: 0, n: 0}, epochs: [], step: 0, epoch: 0, n: 1, sizes: null};
+  if (play.now && play.now.step && play.now.perEpoch) { play.past.push(play.now); if (play.past.length > 5) play.past.shift(); }
+  play.now = {number: play.now ? play.now.number + 1 : 0, setting: {...play.setting}, curve: {points: [], every: 1, sum: 0, n: 0}, epochs: [], step: 0, epoch: 0, n: 1, sizes: null};
   play.seen = null;
   setBusy(false);
+  setStuck(false);
   $('mend').hidden = true;
-  play.worker.postMessage({task: 'begin', setting: {...play.setting}});
+  play.worker.postMessage({task: 'begin', setting: {...play.setting}, number: play.now.number});
 }
 
 function setBusy(busy) {
   play.busy = busy;
   $('run').textContent = busy ? 'Pause' : 'Run';
-  for (const id of ['step', 'epoch']) $(id).ariaDisabled = String(busy);         // disabled, it would lose the keyboard
+  for (const id of ['step', 'epoch']) $(id).ariaDisabled = String(busy || !!play.stuck);         // disabled, it would lose the keyboard
+}
+
+// After a number that is none nothing can be learned: the buttons say so, and keep the keyboard.
+function setStuck(stuck) {
+  play.stuck = stuck;
+  for (const id of ['run', 'step', 'epoch']) $(id).ariaDisabled = String(stuck);
 }
 
 function train(task, n) {
-  if (play.busy) return;
-  setBusy(true); play.worker.postMessage({task, n});
+  if (play.busy || play.stuck) return;
+  setBusy(true);
+  say('Training …'); play.worker.postMessage({task, n});
 }
 function runOrPause() {
   if (play.busy) { play.worker.postMessage({task: 'pause'}); return; }
@@ -152,6 +158,7 @@ const heard = {
   begun({n, measured}) {
     Object.assign(play.now, {n, perEpoch: Math.ceil(n/play.setting.bs)});
     note({epoch: 0, measured});
+    if (n < play.setting.images) element('li', $('nearest'), {textContent: `Only ${many(n)} of them are threes and sevens.`});
     say(`Ready: ${many(n)} images to learn from. Untrained, ${resultOf(measured)}.`);
     firstDigit();
   },
@@ -164,22 +171,37 @@ const heard = {
   },
   trouble({layer, what}) {
     setBusy(false);
-    for (const id of ['run', 'step', 'epoch']) $(id).disabled = true;
+    setStuck(true);
     const layers = widths().length - 1, which = layers === 1 ? 'its only layer' : `layer ${layer + 1} of ${layers}`;
     say(`Stopped at ${placeOfRun()}: a number is none. It first stood in ${which}: ${what}. Nothing can be learned from here.${verdict(null)}`);
     speakWay();
     offer('Go back to the start of this epoch', () => play.worker.postMessage({task: 'back'}));
+    if (['run', 'step', 'epoch'].includes(document.activeElement.id)) $('mend').focus();
   },
   back({measured}) {
-    for (const id of ['run', 'step', 'epoch']) $(id).disabled = false;
-    play.now.curve = {points: [], every: 1, sum: 0, n: 0, from: play.now.step};
+    setStuck(false);
+    $('run').focus();
+    const {now} = play, {curve} = now;
+    now.changed = true;                                      // from here on the images come in another order
+    Object.assign(curve, {points: curve.points.slice(0, Math.floor(now.step/curve.every)), sum: 0, n: 0});
     say(`Back at ${placeOfRun()}: ${resultOf(measured)}. Choose a lower learning rate before you go on.`);
   },
   way() { speakWay(); },
+  changed({step, setting}) {
+    if (!step) return;
+    play.now.changed = true;
+    const [[name, value]] = Object.entries(setting);
+    element('li', $('nearest'), {textContent: `${LABELS[name]} is ${wordOf(name, value)} from step ${many(step)} on. The address holds it from the `
+      + 'start: only "Start again" gives the run that it describes.'});
+  },
 };
 
 function hear({data}) {
-  const {kind, step, epoch, measured} = data, {now} = play;
+  const {kind, number, step, epoch, measured} = data, {now} = play;
+  if (kind !== 'ready' && number !== now.number) {            // of a run that has been left
+    if (kind === 'look') play.worker.postMessage({task: 'drawn'});
+    return;
+  }
   if (step !== null && now) Object.assign(now, {step, epoch});
   for (const loss of data.losses || []) addTo(now.curve, loss);
   if (data.sizes) now.sizes = data.sizes;
@@ -187,7 +209,7 @@ function hear({data}) {
   if (data.way) play.way = data.way;
   if (measured) now.measured = measured;
   heard[kind](data);
-  if (kind !== 'ready') beat(kind === 'look', kind !== 'look' || !play.busy);
+  if (!['ready', 'changed'].includes(kind)) beat(kind === 'look', kind !== 'look' || !play.busy);
 }
 
 // Show what was told at the next picture; the worker waits for no picture, and sends a new one when this one is drawn.
@@ -230,13 +252,18 @@ function resultOf({right, n, loss}) { return `${many(right)} of ${many(n)} held-
 // Did an experiment end as its text says? Asked once it has gone its way, if nothing was changed on it.
 function verdict(measured) {
   const {now, experiment} = play;
-  if (!experiment || now.changed || (measured && now.epoch < now.setting.epochs)) return '';
-  const first = now.epochs[0], last = now.epochs.at(-1);
-  const end = {held: measured ? measured.right/measured.n : NaN, heldLoss: measured ? measured.loss : NaN, firstLoss: first.heldLoss,
-    after1: (now.epochs[1] || first).heldLoss, best: Math.max(...now.epochs.map(e => e.held)),
+  if (!experiment || now.changed || now.judged || (measured && now.step !== now.setting.epochs*now.perEpoch)) return '';
+  now.judged = true;
+  return experiment.check(endOf(measured)) ? ' This is how it was said to end.' : ' This is not how it was said to end.';
+}
+
+// What a run has come to: what experiments are judged by.
+function endOf(measured) {
+  const {now} = play, first = now.epochs[0], last = now.epochs.at(-1);
+  return {held: measured ? measured.right/measured.n : NaN, heldLoss: measured ? measured.loss : NaN, firstLoss: first.heldLoss,
+    best: Math.max(...now.epochs.map(e => e.held)),
     lowest: Math.min(...now.epochs.map(e => e.heldLoss)), training: last.accuracy, trainingLoss: last.loss, answers: answersOf(measured),
     alike: alike(), sizes: now.sizes, steps: now.step};
-  return experiment.check(end) ? ' This is how it was said to end.' : ' This is not how it was said to end.';
 }
 
 // How often each digit was answered, and whether all hidden units have the same weights.
@@ -252,7 +279,7 @@ function alike() {
 function widths() { const {task, model, units} = play.now.setting; return [784, ...({one: [units], two: [units, units]}[model] || []), task === '37' ? 1 : 10]; }
 
 function offer(words, task) {
-  Object.assign($('mend'), {hidden: false, textContent: words, onclick: () => { $('mend').hidden = true; task(); }});
+  Object.assign($('mend'), {hidden: false, textContent: words, onclick: () => { task(); $('mend').hidden = true; }});
 }
 
 // ---- showing
@@ -283,11 +310,12 @@ function colours() {
 }
 
 function curves() {
+  if (!play.now || !play.now.measured) return;
   const runs = [...play.past, play.now], theme = play.theme ||= colours(), end = Math.max(1, ...runs.map(r => r.step/(r.perEpoch || 1)));
   const finite = runs.flatMap(r => [...r.curve.points, ...r.epochs.map(e => e.heldLoss)]).filter(Number.isFinite).sort((a, b) => a - b);
   const most = finite.at(-1) || 1, top = Math.min(most, 3*(finite[Math.floor(.9*finite.length)] || most)) || 1;
   plot($('loss'), runs, top, end, theme, r => ({
-    thin: r.curve.points.map((v, i) => [((i + 1)*r.curve.every + (r.curve.from || 0))/r.perEpoch, v]), dots: r.epochs.map(e => [e.epoch, e.heldLoss])}));
+    thin: r.curve.points.map((v, i) => [(i + 1)*r.curve.every/r.perEpoch, v]), dots: r.epochs.map(e => [e.epoch, e.heldLoss])}));
   plot($('accuracy'), runs, 1, end, theme, r => ({
     thin: r.epochs.filter(e => e.epoch).map(e => [e.epoch, e.accuracy]), dots: r.epochs.map(e => [e.epoch, e.held])}));
   const last = play.now.epochs.at(-1);
@@ -317,6 +345,8 @@ function plot(canvas, runs, top, end, theme, linesOf) {
     const {thin, dots} = linesOf(run), now = run === play.now;
     trace(pen, thin, x, y, now ? theme.soft : theme.line, 1, now ? [] : [2, 2]);
     trace(pen, dots, x, y, now ? theme.accent : theme.soft, now ? 2.5 : 1, now ? [] : [5, 3]);
+    pen.fillStyle = theme.soft;
+    if (now && thin.length === 1) pen.fillRect(x(thin[0][0]) - 2, y(thin[0][1]) - 2, 4, 4);
     pen.fillStyle = theme.accent;
     if (now) for (const [a, b] of dots) if (Number.isFinite(b)) { pen.beginPath(); pen.arc(x(a), y(b), 3, 0, 7); pen.fill(); }
   }
@@ -354,7 +384,7 @@ function showSizes() {
   const names = widths().slice(1).map((n, i) => `${i + 1}: ${widths()[i]} → ${n}`);
   fill($('sizes'), names.map((name, i) => {
     const s = play.now.sizes && play.now.sizes[i];
-    return s ? [name, figure(s.gradient), figure(s.step), figure(s.weights), s.weights ? figure(s.step/s.weights) : '–'] : [name, '–', '–', '–', '–'];
+    return s ? [name, play.now.setting.model === 'mean' ? '–' : figure(s.gradient), figure(s.step), figure(s.weights), s.weights ? figure(s.step/s.weights) : '–'] : [name, '–', '–', '–', '–'];
   }));
 }
 
@@ -393,8 +423,8 @@ function greys(canvas, at) {
 
 // ---- one digit's way
 
-function probe(image, label) {
-  play.probe = {image, label};
+function probe(image, label, blank = false) {
+  play.probe = {image, label, blank};
   greys($('seen'), p => image[p]);
   if (play.worker) play.worker.postMessage({task: 'probe', image: Float64Array.from(image)});
 }
@@ -404,19 +434,18 @@ function read(speak = true) {
   $('undo').disabled = !state.past.length;
   const image = asMnist(greyOf(pencil.getImageData(0, 0, sheet.width, sheet.height)));
   if (image) probe(image, null);
-  else if (speak) say_digit('The sheet is blank. Draw a digit, large.');
+  else if (speak) heldOut(play.which || 0, false);
 }
 function say_digit(text) { $('says').textContent = text; }
 
-function heldOut(i) {
+// A held-out digit in place of a drawn one; `fresh`: chosen, not left over on a sheet that is blank again.
+function heldOut(i, fresh = true) {
   const rows = [], digits = digitsOf(play.setting), {labels, pixels} = play.data;
   for (let row = labels.length - 2000; row < labels.length; row++) if (digits.includes(labels[row])) rows.push(row);
   play.which = i%rows.length;
   const row = rows[play.which];
-  wipe();
-  state.past.length = 0;
-  $('undo').disabled = true;
-  probe(Float64Array.from(pixels.subarray(784*row, 784*row + 784), v => v/255), labels[row]);
+  if (fresh) { wipe(); state.past.length = 0; $('undo').disabled = true; }
+  probe(Float64Array.from(pixels.subarray(784*row, 784*row + 784), v => v/255), labels[row], !fresh);
 }
 function firstDigit() { if (!play.probe || play.probe.label !== null) heldOut(play.which || 0); else probe(play.probe.image, null); }
 
@@ -465,10 +494,10 @@ function showWay() {
 }
 
 function speakWay() {
-  const outputs = outputsOf(play.way), best = outputs.reduce((a, b) => b.value > a.value ? b : a), {label} = play.probe;
+  const outputs = outputsOf(play.way), best = outputs.reduce((a, b) => b.value > a.value ? b : a), {label, blank} = play.probe;
   const what = play.now.setting.loss === 'mse' ? `output ${figure(best.value)}` : share(best.value, 1);
   say_digit(Number.isNaN(best.value) ? 'What comes out is no number.'
-    : `Read as a ${best.digit} (${what}).${label === null ? '' : ` Its label says ${label}.`}`);
+    : `${blank ? 'The sheet is blank; a held-out digit is shown. ' : ''}Read as a ${best.digit} (${what}).${label === null ? '' : ` Its label says ${label}.`}`);
 }
 
 // ---- what is wrong
@@ -482,9 +511,11 @@ function showWrong({wrong, table, n, right}) {
     greys(tile.querySelector('canvas'), p => play.data.pixels[784*row + p]/255);
     tile.lastChild.textContent = `${digits[label]}, read ${digits[answer]}`;
   });
-  fill($('confusion'), [['is \\ read as', ...digits], ...digits.map((d, i) => [d, ...digits.map((_, j) => table[i*k + j])])]);
-  const rows = [...$('confusion').tBodies[0].rows].slice(1);
-  rows.forEach((row, i) => [...row.cells].slice(1).forEach((cell, j) => {
+  const head = $('confusion').tHead.rows[0];
+  head.replaceChildren();
+  for (const text of ['is \\ read as', ...digits]) element('th', head, {scope: 'col', textContent: text});
+  fill($('confusion'), digits.map((d, i) => [d, ...digits.map((_, j) => table[i*k + j])]));
+  [...$('confusion').tBodies[0].rows].forEach((row, i) => [...row.cells].slice(1).forEach((cell, j) => {
     const all = digits.reduce((sum, _, c) => sum + table[i*k + c], 0), count = table[i*k + j];
     cell.className = i === j ? 'right' : count ? 'some' : '';
     cell.style.setProperty('--share', Math.round(100*count/(all || 1)));

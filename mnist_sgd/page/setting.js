@@ -38,6 +38,10 @@ function settingOf(address) {
     setting.loss = 'ce';
     told.push('loss cannot be mnist for ten digits: ce is taken.');
   }
+  if (setting.model === 'mean' && setting.loss !== 'ce') {
+    told.push(`loss plays no part for the nearest mean: ce stands for ${setting.loss}.`);
+    setting.loss = 'ce';
+  }
   return {setting, told};
 }
 

@@ -131,7 +131,7 @@ function listenToSheet() {
   sheet.addEventListener('pointerup', end);
   sheet.addEventListener('pointercancel', end);
   sheet.addEventListener('keydown', key);
-  addEventListener('keydown', e => { if ((e.ctrlKey || e.metaKey) && e.key === 'z') { e.preventDefault(); undo(); } });
+  addEventListener('keydown', e => { if ((e.ctrlKey || e.metaKey) && e.key === 'z' && !e.target.matches('input, select')) { e.preventDefault(); undo(); } });
   const tasks = {ink: () => choose('ink'), rub: () => choose('rub'), undo, clear};
   for (const [id, task] of Object.entries(tasks)) $(id).addEventListener('click', task);
   showPen();

@@ -14,10 +14,10 @@ function rowsOf({task, images}, held) {
   return Uint32Array.from(held ? rows : rows.slice(0, images));
 }
 
-function begin(setting) {
+function begin(setting, number) {
   const train = spoil(inkSet(data.pixels, data.labels, rowsOf(setting), setting), setting);
   const held = inkSet(data.pixels, data.labels, rowsOf(setting, true), setting);
-  run = {setting, train, held, net: makeNet(setting), next: chance(setting.seed, 'order'), order: null, at: 0, step: 0, epoch: 0,
+  run = {number, setting, train, held, net: makeNet(setting), next: chance(setting.seed, 'order'), order: null, at: 0, step: 0, epoch: 0,
     epochLoss: 0, right: 0, seen: 0, losses: [], sizes: null, trouble: null, kept: null};
   keep();
   tell('begun', {n: train.rows.length, ...result()});
@@ -89,14 +89,14 @@ function wayOf(image) {
   return run.net.layers.map(layer => Array.from(layer.a));
 }
 
-function tell(kind, more) { postMessage({kind, step: run && run.step, epoch: run && run.epoch, ...more}); }
+function tell(kind, more) { postMessage({kind, number: run && run.number, step: run && run.step, epoch: run && run.epoch, ...more}); }
 
 const tasks = {
   data({pixels, labels}) { data = {pixels, labels}; tell('ready'); },
-  begin({setting}) { goal = 0; begin(setting); },
+  begin({setting, number}) { goal = 0; begin(setting, number); },
   steps({n}) { goal = run.step + n; goOn(); },
   epochs({n}) { goal = run.step - Math.ceil(run.at/run.setting.bs) + n*Math.ceil(run.train.rows.length/run.setting.bs); goOn(); },
-  change({setting}) { Object.assign(run.setting, setting); },
+  change({setting}) { if (run) { Object.assign(run.setting, setting); tell('changed', {setting}); } },
   pause() { if (goal) { goal = 0; tell('paused', result()); } },
   probe({image}) { probed = image; if (run) tell('way', {way: wayOf(image)}); },
   back, drawn() { drawn = true; },
