@@ -117,7 +117,7 @@ def _mean(numbers, dl):
 class Measure:
     "The reader's way to measure, as one function of the validation loader."
     def __init__(self,
-                 calls, # `Call`s, the outermost first
+                 calls, # `Call` objects, the outermost first
                  valid_dl, # the loader that they were seen with
                  most: float = 20.): # seconds, of all askings together
         self.calls, self.valid_dl, self.most, self.spent, self.told_by = calls, valid_dl, most, 0., None
