@@ -218,6 +218,7 @@ ROWS = {    # name: a call with what is on the GPU; a tensor that it gives back 
     'page_weights': lambda _: demo.page_weights({'net': simple_net.simple_net().to('cuda')}, *some()),
     'write_page': lambda at: demo.write_page({'net': simple_net.simple_net().to('cuda')}, at/'page', *some()),
     'pack_digits': lambda _: playground.pack_digits(*some()),
+    'playground_page': lambda _: playground.playground_page(*some(2020)),
     'shard': lambda _: shard(torch.arange(9, device='cuda'), 1, 2), 'read_rows': lambda _: read_rows(some()[0], torch.arange(3)),
     'gather': lambda _: ('CPU', gather(torch.arange(3))),
     'ShardLoader': lambda _: next(iter(loaders(ShardLoader).train))[0], 'ShardLoader of files': lambda _: shard_loader_of_files(),
