@@ -114,27 +114,27 @@ def _add_predict(commands):
                    '(default: %(default)s)')
 
 # %% ../nbs/tools/cli.ipynb #d09c0de5
+def _add_serving(p, older):
+    "What the words for both pages have in common."
+    p.add_argument('--export', type=_name, metavar='DIR', help='write the page into this folder instead of serving it: a '
+                   'new or empty one, or one with an older ' + older + ', which is replaced')
+    p.add_argument('--port', type=_number(int, 1, 65535), default=8000, metavar='N', help='port to serve on; if it is taken, '
+                   'the next free one (default: %(default)s)')
+    p.add_argument('--no-browser', action='store_true', help='do not open the browser, only say the address')
+
 def _add_demo(commands):
     p = commands.add_parser('demo', help='draw digits in the browser', description='Serve a page on which you draw a digit '
         'and two nets read it. A model that is not\nsaved yet is trained first: minutes, once. Nobody but this machine can '
         'reach the page.',
         epilog='examples:\n  mnist_sgd demo\n  mnist_sgd demo --export page')
-    p.add_argument('--export', type=_name, metavar='DIR', help='write the page into this folder instead of serving it: a '
-                   'new or empty one, or one with an older page, which is replaced')
-    p.add_argument('--port', type=_number(int, 1, 65535), default=8000, metavar='N', help='port to serve on; if it is taken, '
-                   'the next free one (default: %(default)s)')
-    p.add_argument('--no-browser', action='store_true', help='do not open the browser, only say the address')
+    _add_serving(p, 'page')
     p.add_argument('--out', type=_name, default='mnist_sgd_out', metavar='DIR', help='folder of the trained models (default: %(default)s)')
 
 def _add_play(commands):
     p = commands.add_parser('play', help='train a net in the browser, and break it', description='Serve a page in which a net '
         'learns to read digits while you watch,\nand change what you like. Nobody but this machine can reach the page.',
         epilog='examples:\n  mnist_sgd play\n  mnist_sgd play --export playground')
-    p.add_argument('--export', type=_name, metavar='DIR', help='write the page into this folder instead of serving it: a '
-                   'new or empty one, or one with an older playground, which is replaced')
-    p.add_argument('--port', type=_number(int, 1, 65535), default=8000, metavar='N', help='port to serve on; if it is taken, '
-                   'the next free one (default: %(default)s)')
-    p.add_argument('--no-browser', action='store_true', help='do not open the browser, only say the address')
+    _add_serving(p, 'playground')
 
 # %% ../nbs/tools/cli.ipynb #7572bcf3
 def _add_doctor(commands):
