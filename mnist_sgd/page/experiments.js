@@ -36,7 +36,7 @@ const EXPERIMENTS = [
     where: 'chapter 09, "Pixels from 0 to 255"; chapter 01, "Why we divide by 255".',
     check: end => end.firstLoss > 10 && end.held < .15},
   {name: 'A start that is too sure', address: '#start=normal&epochs=3',
-    what: 'First weights of standard deviation 1: sums of hundreds of pixels are large.',
+    what: 'First weights of standard deviation 1: summed over some 150 pixels with ink, they give large numbers.',
     watch: 'the first loss, against 2.3 (the logarithm of 10, a guess), and how far three epochs get.',
     ends: 'the loss starts above 20; three epochs later fewer than 75 % are right, where PyTorch\'s start reaches about 88 %.',
     where: 'chapter 09, "A start that is too sure".',
