@@ -2,9 +2,10 @@
 """Build the course's web site from the notebooks as they are stored, and check it.
 
     site/build.py                                               writes site/_build/html
+    site/build.py --out DIR                                     the same, with the nets of the drawing page that are saved in DIR
     python -m http.server -b 127.0.0.1 -d site/_build/html      serves it on this machine alone
 """
-import ast, importlib, json, re, shutil, subprocess, sys
+import argparse, ast, importlib, json, re, shutil, subprocess, sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,19 +85,22 @@ def write(path, text):
     (PAGES/path).write_text(text, encoding='utf-8')
 
 
-def add_live_pages():
-    "Put the drawing page and the playground into the site; the first one's nets are trained where none are saved in mnist_sgd_out."
-    for name in 'demo', 'play':
-        subprocess.run([sys.executable, '-m', 'mnist_sgd.cli', name, '--export', HTML/name], cwd=ROOT, check=True)
+def add_live_pages(out):
+    "Put the drawing page and the playground into the site; the first one's nets are trained where none are saved in `out`."
+    for name, *more in ('demo', '--out', out), ('play',):
+        subprocess.run([sys.executable, '-m', 'mnist_sgd.cli', name, '--export', HTML/name, *more], cwd=ROOT, check=True)
 
 
 def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument('--out', type=Path, default=ROOT/'mnist_sgd_out', metavar='DIR', help='folder of the trained nets (default: mnist_sgd_out)')
+    out = p.parse_args().out.resolve()
     shutil.rmtree(SITE/'_build', ignore_errors=True)
     sys.path.insert(0, str(ROOT))
     write_pages()
     sphinx = [sys.executable, '-m', 'sphinx', '-q', '-n', '-W', '--keep-going', '-c', SITE, PAGES, HTML]
     if (status := subprocess.run(sphinx).returncode): sys.exit(status)
-    add_live_pages()
+    add_live_pages(out)
     problems = list(check.problems(HTML))
     print(*problems, f'{HTML.relative_to(ROOT)}: {len(check.pages(HTML))} pages, {len(problems)} problems', sep='\n')
     sys.exit(bool(problems))

@@ -30,6 +30,29 @@ def chromium():
     with browser.chromium() as running: yield running
 
 
+@pytest.fixture(scope='session')
+def once(tmp_path_factory):
+    "once(name, make): a folder that `make` fills in the first process of this run that asks; the others wait, and are given the same."
+    from filelock import FileLock
+    base = tmp_path_factory.getbasetemp()
+    if 'PYTEST_XDIST_WORKER' in os.environ: base = base.parent      # the folder of all processes
+    def folder(name, make):
+        with FileLock(base/f'{name}.lock'):
+            if not (base/name).exists():
+                half = tmp_path_factory.mktemp(name)                # one that fails leaves no half of it for the next
+                make(half)
+                half.rename(base/name)
+        return base/name
+    return folder
+
+
+@pytest.fixture(scope='session')
+def nets(once):
+    "The folder of `simple_net` and `cnn`, each saved as `mnist_sgd train` saves it."
+    import trained
+    return once('nets', trained.train)
+
+
 @pytest.fixture(autouse=True)
 def faults_tried(request):
     "Send the faults that a test tried along with its report, which reaches the summary from another process too."

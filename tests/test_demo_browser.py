@@ -3,7 +3,6 @@ import base64
 import io
 import shutil
 import threading
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from browser import skip
 from mnist_sgd.data import load_mnist
 from mnist_sgd.demo import page_model, page_server, write_page
-from mnist_sgd.cnn import simple_cnn
-from mnist_sgd.full_mnist import cross_entropy
-from mnist_sgd.learner import SGD, DataLoader, DataLoaders, Learner
 from mnist_sgd.own_digit import LIMITS, as_mnist, doubt
-from mnist_sgd.simple_net import simple_net
+from mnist_sgd.recipes import MODEL, load_model
 
 SIDE = 560                                     # pixels of the sheet, as page.js counts them
 
@@ -28,19 +24,7 @@ def digits(): return load_mnist()[1]
 
 
 @pytest.fixture(scope='module')
-def models(chromium):
-    "Both nets, trained for a minute at most."
-    (x, y), _ = load_mnist()
-    models, threads = {}, torch.get_num_threads()
-    torch.set_num_threads(1)
-    for name, make, epochs in ('simple_net', simple_net, 4), ('cnn', simple_cnn, 2):
-        torch.manual_seed(0)
-        dls = DataLoaders(DataLoader(torch.utils.data.TensorDataset(x, y), bs=128, shuffle=True), [(x[:99], y[:99])])
-        learn = Learner(dls, make(), cross_entropy, partial(SGD, mom=.9), verbose=False)
-        learn.fit_one_cycle(epochs, .2)
-        models[name] = learn.model
-    torch.set_num_threads(threads)
-    return models
+def models(chromium, nets): return {name: load_model(nets/name/MODEL).model for name in ('simple_net', 'cnn')}
 
 
 @pytest.fixture(scope='module')

@@ -23,10 +23,10 @@ except ImportError: bs4 = None
 
 
 @pytest.fixture(scope='session')
-def built():
+def built(nets):
     "What the building of the site says last: it looks for broken links and traces on every page."
     if not (bs4 and importlib.util.find_spec('sphinx_book_theme')): browser.skip("no Sphinx: pip install -e '.[dev]'")
-    r = subprocess.run([sys.executable, ROOT/'site'/'build.py'], capture_output=True, text=True, cwd=ROOT)
+    r = subprocess.run([sys.executable, ROOT/'site'/'build.py', '--out', nets], capture_output=True, text=True, cwd=ROOT)
     assert r.returncode == 0, r.stdout + r.stderr
     return r.stdout.splitlines()[-1]
 
