@@ -7,6 +7,7 @@ import pytest
 
 import browser
 from house import module_of, notebooks
+from quick import slow
 
 ROOT = Path(__file__).resolve().parent.parent
 HTML = ROOT/'site'/'_build'/'html'
@@ -223,11 +224,17 @@ def new_page(chromium, width):
     return chromium.new_context(viewport={'width': w, 'height': h}, bypass_csp=True).new_page()  # the drawing page's own admits no style of ours
 
 
+# A page of each kind for the quick run; `slow` looks at all others.
+ONE_EACH = {'index.html', 'nbs/08_cnn.html', 'nbs/tools/own_digit.html', 'api/learner.html', 'search.html', 'demo/index.html'}
+
+
+@pytest.mark.parametrize('which', ['one of each kind', slow('all others')])
 @pytest.mark.parametrize('width', WIDTHS)
-def test_every_page_is_sound(html, chromium, address, width):
+def test_every_page_is_sound(html, chromium, address, width, which):
     page, found = new_page(chromium, width), {}
-    for path in check.pages(html):
-        name = path.relative_to(html).as_posix()
+    names = {path.relative_to(html).as_posix() for path in check.pages(html)}
+    assert names > ONE_EACH
+    for name in sorted(ONE_EACH if which == 'one of each kind' else names - ONE_EACH):
         if problems := faults(page, address + name, address): found[name] = problems
     page.context.close()
     assert not found, json.dumps(found, indent=1)
