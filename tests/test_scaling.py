@@ -16,6 +16,7 @@ from torch.testing import assert_close
 
 from mnist_sgd.checkpoints import Checkpoint
 from mnist_sgd.processes import ShardLoader
+from quick import slow
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -182,10 +183,11 @@ def test_half_batches_on_two_ranks_are_whole_batches_on_one(two_ranks):
 # checkpoints
 
 @pytest.mark.skipif(os.name == 'nt', reason='a rank that is forked, and killed by a signal, is Unix\'s')
-def test_twenty_kills_lose_no_checkpoint_and_change_no_bit(tmp_path):
+@pytest.mark.parametrize('kills, epochs, most', [(4, 30, 1), slow(20, 100, 8)], ids=['four', 'twenty'])
+def test_kills_lose_no_checkpoint_and_change_no_bit(tmp_path, kills, epochs, most):
     chance, file, places = random.Random(0), tmp_path/'run.safetensors', []
-    job = dict(epochs=100, checkpoint=str(file), out=str(tmp_path/'killed'))
-    for i in range(20):
+    job = dict(epochs=epochs, checkpoint=str(file), out=str(tmp_path/'killed'))
+    for i in range(kills):
         p, pipe = fork_rank(**job)
         assert heard(pipe) == 'ready'
         pipe.send('go')
@@ -197,7 +199,7 @@ def test_twenty_kills_lose_no_checkpoint_and_change_no_bit(tmp_path):
         if not file.exists(): continue                 # killed before its first write
         with safe_open(file, 'pt') as f: run = json.loads(f.metadata()['run'])
         places.append((run['epoch'], run['batch']))
-    assert places == sorted(places) and len(set(places)) > 8 and places[-1] < (100, 0), places
+    assert places == sorted(places) and len(set(places)) > most and places[-1] < (epochs, 0), places
     left = {f.name for f in tmp_path.iterdir()} - {file.name}
     assert len(left) <= 1 and all(re.fullmatch(r'\.mnist_sgd\.\w+\.part', name) for name in left), left
     status, said = finish(start_rank(**job, every=50))   # a fresh process reaches the end
@@ -205,7 +207,7 @@ def test_twenty_kills_lose_no_checkpoint_and_change_no_bit(tmp_path):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     learn = scaling_rank.make()
-    learn.fit_one_cycle(100, .05)
+    learn.fit_one_cycle(epochs, .05)
     torch.set_num_threads(threads)
     killed = load_file(tmp_path/'killed.0')
     assert all(torch.equal(killed[k], v) for k, v in learn.model.state_dict().items())
@@ -311,11 +313,12 @@ def test_bad_input_is_told_once_and_ends_every_rank(alone, undisturbed, folder, 
 
 # data
 
-def test_six_million_rows_at_constant_memory(tmp_path):
-    wanted = scaling_memory.SIZE
+@pytest.mark.parametrize('rows', [600_000, slow(scaling_memory.ROWS)])
+def test_millions_of_rows_at_constant_memory(tmp_path, rows):
+    wanted = 16 + rows*784
     if shutil.disk_usage(tmp_path).free < 1.2*wanted:
         (pytest.fail if os.environ.get('MNIST_SGD_NO_SKIP') == '1' else pytest.skip)(f'{tmp_path} has no room for {wanted} bytes')
-    found = scaling_memory.measure(tmp_path)
-    assert found['rows'] == 6_000_000 and found['bytes'] == wanted
+    found = scaling_memory.measure(tmp_path, rows)
+    assert found['rows'] == rows and found['bytes'] == wanted
     assert found['anon_large'] - found['anon_small'] < 100*2**20, found   # the order of 6 million rows takes 48 of them
     assert found['file_large'] > found['file_small']
