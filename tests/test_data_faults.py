@@ -18,6 +18,7 @@ from mnist_sgd import data, fetch, folders, wheel as wheels
 from mnist_sgd.data import URLs, check_data, fetch_mnist, untar_data
 from mnist_sgd.folders import read_png
 from mnist_sgd.idx import sha256
+from quick import slow
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 20261122
@@ -419,8 +420,9 @@ def test_eight_at_once(place, idx):
 
 
 @posix
+@pytest.mark.parametrize('n', [3, slow(20)])
 @pytest.mark.parametrize('work', ['fetching', 'pictures'])
-def test_killed_at_twenty_moments(work, place, digits, idx):
+def test_killed_at_some_moments(work, n, place, digits, idx):
     "SIGKILL while it fetches and unpacks all of MNIST, or while it writes pictures of a tenth; then another call."
     cache, rng = place/'cache', random.Random(SEED)
     some = Digits(idx, 60000, 10000) if work == 'fetching' else digits
@@ -431,7 +433,7 @@ def test_killed_at_twenty_moments(work, place, digits, idx):
             begin = time.monotonic()
             assert isinstance(in_child(some, cache, func, [m.url]), Path)
             took = time.monotonic() - begin
-        moments, ends = [rng.uniform(0, took) for _ in range(20)], []
+        moments, ends = [rng.uniform(0, took) for _ in range(n)], []
         print(f'seed {SEED}: undisturbed it takes {took:.2f} s; killed after', *(f'{t:.3f}' for t in moments))
         for after in moments:
             shutil.rmtree(cache, ignore_errors=True)
