@@ -1,10 +1,11 @@
 """One thread for each test, and after the tests: what they measured, and a table of the faults tried on the data's way."""
-import os, sys
+import os, shutil, subprocess, sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent/'.ci'))  # `house`, which its scripts share
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT/'.ci'))  # `house`, which its scripts share
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # tests run side by side, and a thread that waits for a busy core costs more than it gives
 TOLD = 0  # rows of `faults.ROWS` that a test's report has taken along
@@ -51,6 +52,23 @@ def nets(once):
     "The folder of `simple_net` and `cnn`, each saved as `mnist_sgd train` saves it."
     import trained
     return once('nets', trained.train)
+
+
+def build(folder):
+    "Copy what the package is made of, and let pip build its wheel in the folder."
+    for name in 'setup.py settings.ini pyproject.toml MANIFEST.in README.md LICENSE CHANGELOG.md CITATION.cff'.split():
+        shutil.copy(ROOT/name, folder)
+    shutil.copytree(ROOT/'mnist_sgd', folder/'mnist_sgd', ignore=shutil.ignore_patterns('__pycache__'))
+    r = subprocess.run([sys.executable, '-m', 'pip', 'wheel', '--quiet', '--disable-pip-version-check', '--no-deps', '-w', folder/'dist', folder],
+                       capture_output=True, text=True, timeout=300)
+    assert r.returncode == 0, r.stderr
+
+
+@pytest.fixture(scope='session')
+def built_wheel(once):
+    "The wheel of this tree."
+    file, = (once('wheel', build)/'dist').glob('*.whl')
+    return file
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,7 @@ from mnist_sgd.checkpoints import Checkpoint, _seal
 from mnist_sgd.files import load_tensors
 from mnist_sgd.learner import SGD, DataLoaders
 from mnist_sgd.processes import ShardLearner, ShardLoader
-
-N_DAMAGED = 10_000
+from quick import slow
 
 
 def make(file=None, resume=True, opt=partial(SGD, mom=.9), n=20, x=None, **changed):
@@ -69,7 +68,7 @@ def test_a_run_that_stopped_goes_on_to_the_bit(content, tmp_path):
     assert resumed.recorder.values == undisturbed.recorder.values
 
 
-# ten thousand damaged files
+# ten thousand damaged files, a thousand in the quick run
 
 def damage(content, chance):
     "The bytes with something done to them, and what it was."
@@ -88,12 +87,13 @@ def damage(content, chance):
     return bytes(data), kind
 
 
-def test_ten_thousand_damaged_files_are_refused_and_change_nothing(content, tmp_path):
+@pytest.mark.parametrize('n', [1000, slow(10_000)])
+def test_damaged_files_are_refused_and_change_nothing(content, tmp_path, n):
     chance, file, refused, start = random.Random(0), tmp_path/'c', 0, time.time()
     learn = make()
     learn._prepare(None)
     keep, before = Checkpoint(file, resume=True), state(learn)
-    for i in range(N_DAMAGED):
+    for i in range(n):
         data, kind = damage(content, chance)
         if data == content: continue
         file.write_bytes(data)
@@ -103,7 +103,7 @@ def test_ten_thousand_damaged_files_are_refused_and_change_nothing(content, tmp_
             assert str(file) in str(e), e
         else: pytest.fail(f'damage {i} ({kind}) was taken for the run')
         if not i % 100: assert same(state(learn), before), kind
-    assert same(state(learn), before) and refused > .98*N_DAMAGED
+    assert same(state(learn), before) and refused > .98*n
     file.write_bytes(content)
     keep.load(learn)
     assert not same(state(learn), before), 'the whole file is taken'

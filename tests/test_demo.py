@@ -152,13 +152,6 @@ def test_a_folder_of_other_things_is_left_alone_and_nothing_trained(tmp_path):
     assert os.listdir(tmp_path) == ['notes.txt']
 
 
-def test_the_wheel_brings_the_page(tmp_path):
-    for name in 'setup.py', 'settings.ini', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'CHANGELOG.md', 'CITATION.cff':
-        shutil.copy(ROOT/name, tmp_path)
-    shutil.copytree(ROOT/'mnist_sgd', tmp_path/'mnist_sgd', ignore=shutil.ignore_patterns('__pycache__'))
-    done = subprocess.run([sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '-w', tmp_path/'dist', tmp_path],
-                          capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    wheel, = (tmp_path/'dist').glob('*.whl')
-    held = set(zipfile.ZipFile(wheel).namelist())
+def test_the_wheel_brings_the_page(built_wheel):
+    held = set(zipfile.ZipFile(built_wheel).namelist())
     assert {f'mnist_sgd/page/{name}' for name in PAGE_FILES[:-1]} <= held

@@ -14,6 +14,7 @@ from mnist_sgd.linear_learner import BasicOptim, batch_accuracy, mnist_loss
 from mnist_sgd.processes import ShardLoader
 from mnist_sgd.scaling import HandNet
 from mnist_sgd.simple_net import simple_net
+from quick import slow
 
 OURS = {m.__file__ for m in (columns, guards, learner, logbook, runner)}
 CLEANING = {'_tidy', '__exit__'}     # these put things in order: whoever breaks them off has broken them off
@@ -101,10 +102,13 @@ WORK = dict(fit=lambda learn: learn.fit(2), fit_one_cycle=lambda learn: learn.fi
             predict=lambda learn: learn.predict(X, bs=5))
 
 
+@pytest.mark.parametrize('apart', [5, slow(1)])
 @pytest.mark.parametrize('error', [Stop(), KeyboardInterrupt()])
 @pytest.mark.parametrize('work', WORK)
-def test_an_error_at_each_line(work, error):
-    for n in itertools.count(*((1, 3) if isinstance(error, Stop) else (2, 11)) if 'fit' in work else (1, 1)):
+def test_an_error_at_each_line(work, error, apart):
+    "The quick run takes each fifth of the lines."
+    first, step = ((1, 3) if isinstance(error, Stop) else (2, 11)) if 'fit' in work else (1, 1)
+    for n in itertools.count(first, step*apart):
         learn = make()
         learn.model[1].eval()                      # a part that the reader has frozen
         old, weights, random_states = modes(learn), copy.deepcopy(learn.model.state_dict()), states()

@@ -1,5 +1,5 @@
 """What other files repeat of settings.ini agrees with it, for both lines of nbdev."""
-import importlib.util, os, re, shutil, subprocess, sys
+import importlib.util, os, re, subprocess, sys
 from configparser import ConfigParser
 from importlib import metadata
 from pathlib import Path
@@ -56,15 +56,11 @@ def test_versions_stand_side_by_side_and_what_is_no_python_is_named():
         assert r.returncode == 1 and re.fullmatch(rf'{wrong} (does not run|is no Python).*\n', r.stderr), r.stderr
 
 
-def test_pip_tells_a_python_that_is_too_old_which_ones_will_do(tmp_path):
-    for name in 'settings.ini', 'setup.py', 'pyproject.toml', 'README.md', 'LICENSE', 'mnist_sgd':
-        (shutil.copytree if (ROOT/name).is_dir() else shutil.copy)(ROOT/name, tmp_path/name)
+def test_pip_tells_a_python_that_is_too_old_which_ones_will_do(tmp_path, built_wheel):
     pip = [sys.executable, '-m', 'pip', '--disable-pip-version-check']
-    subprocess.run([*pip, 'wheel', '--quiet', '--no-deps', '-w', tmp_path/'wheel', tmp_path], check=True)
-    wheel, = (tmp_path/'wheel').iterdir()
     oldest = SETTINGS['min_python']
     for version, code in (f'3.{int(oldest.split(".")[1]) - 1}', 1), (oldest, 0):
-        r = subprocess.run([*pip, 'download', '--no-index', '--no-deps', '--only-binary=:all:', '--python-version', version, '-d', tmp_path/'got', wheel],
+        r = subprocess.run([*pip, 'download', '--no-index', '--no-deps', '--only-binary=:all:', '--python-version', version, '-d', tmp_path/'got', built_wheel],
                            env={**os.environ, 'PIP_QUIET': '0'}, capture_output=True, text=True)   # `pip install` asks for its own Python alone
         assert r.returncode == code, r.stderr
         told = re.findall(rf"requires a different Python: {version}\S* not in '>={oldest}'", r.stderr)
