@@ -45,7 +45,7 @@ def run(job):
             streams = [[f'{folder}/{i}{name}' for name in ('out', 'err')] for i in range(world)]
             started = [forking().Process(target=rank, args=(job['words'], {**env, 'RANK': str(i)}, *streams[i])) for i in range(world)]
             for process in started: process.start()
-            return [ended(p, streams[i], 20 if i else 150) for i, p in enumerate(started)]   # the others end soon after rank 0, or are ended
+            return [ended(p, streams[i], 10 if i else 150) for i, p in enumerate(started)]   # the others end soon after rank 0, or are ended
 
 
 if __name__ == '__main__':

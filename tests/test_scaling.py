@@ -261,6 +261,7 @@ def test_a_killed_rank_ends_the_job_and_a_resumed_one_reaches_the_same(alone, un
     assert (tmp_path/'model.safetensors').read_bytes() == (out/'model.safetensors').read_bytes()
 
 
+@pytest.mark.slow                                      # what is resumed above by hand is resumed by torchrun
 def test_elastic_restart_goes_on_by_itself(alone, undisturbed, tmp_path):
     words, out = undisturbed
     p = torchrun(alone, *words, '--out', tmp_path, '--checkpoint', tmp_path/'c', '--resume', restarts=1)
@@ -277,6 +278,7 @@ def test_a_rank_that_raises_ends_the_job_with_its_cause(alone, tmp_path):
     with safe_open(tmp_path/'c', 'pt') as f: assert json.loads(f.metadata()['run'])['epoch'] >= 1
 
 
+@pytest.mark.slow                                      # half batches are whole ones, as above on fewer rows
 def test_a_full_run_on_two_ranks_is_as_good_as_on_one(alone, tmp_path):
     status, said = finish(torchrun(alone, '-m', 'mnist_sgd.cli', 'train', '--model', 'simple_net', '--out', tmp_path), 300)
     assert status == 0, said
