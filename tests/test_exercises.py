@@ -14,6 +14,7 @@ from mnist_sgd.exercises import EXERCISES, QUESTIONS, RESULTS, CheckFailed, exer
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT/'tests'))
 from exercise_answers import ANSWERS  # noqa: E402
+from quick import slow  # noqa: E402
 
 NAMES = list(EXERCISES)
 SOLUTIONS = exercises.solutions()
@@ -154,7 +155,7 @@ def test_solution_passes(name, capsys):
     count('solutions')
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', [slow(name) if name == 'my_model' else name for name in NAMES])   # which trains a net
 def test_second_solution_passes(name):
     for source in ANSWERS[name][1]:
         assert check(name, source), RESULTS[name]
@@ -406,7 +407,7 @@ WAYS = {
 
 
 @pytest.mark.skipif(not hasattr(select, 'poll'), reason='pipes that can be waited for')
-@pytest.mark.parametrize('way', WAYS)
+@pytest.mark.parametrize('way', [slow(way) if way in ('another program', 'a shell', 'a thread') else way for way in WAYS])   # which take seconds
 def test_a_flood_is_kept_whichever_way_it_takes(way, capfd):
     before = {*threading.enumerate()}
     talk = "def talk():\n  while True:\n    try: print('word'); time.sleep(.001)\n    except: pass\n"
