@@ -17,6 +17,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from mnist_sgd.cli import MODEL, PICTURE, main
+from quick import slow
 
 ROOT = Path(__file__).resolve().parent.parent
 ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONDONTWRITEBYTECODE': '1',
@@ -116,7 +117,7 @@ def test_same_seed_same_bits(tmp_path):
     assert said[0].splitlines()[:-1] == said[1].splitlines()[:-1] and 'test accuracy 0.9' in said[0]
 
 
-@pytest.mark.parametrize('sign, code', [('SIGINT', 130), ('SIGTERM', 143), ('SIGHUP', 129), ('SIGKILL', -9)])
+@pytest.mark.parametrize('sign, code', [('SIGINT', 130), ('SIGTERM', 143), slow('SIGHUP', 129), slow('SIGKILL', -9)])
 def test_a_stopped_run_keeps_the_old_model(trained, tmp_path, sign, code):
     if not hasattr(signal, sign) or os.name == 'nt': pytest.skip(f'no {sign} here')
     shutil.copytree(trained[0]/'mnist_sgd_out', tmp_path/'out')
