@@ -24,7 +24,7 @@ ENDS = {
     'course, newest': 'as newest, with the extra course; chapters 00 and 04 run in it'}
 SHOWN = ['torch', 'numpy', 'matplotlib', 'pillow', 'pooch', 'requests', 'filelock', 'safetensors', 'tqdm', 'fastai', 'fastbook']
 # Quick: what needs no browser, no tool of dev and no pretended GPU, less what takes long on purpose.
-QUICK = [ROOT/'tests'/'test_files.py', ROOT/'tests'/'test_datasets.py', '-k', 'not ten_thousand and not kills and not two_writers and not memory']
+QUICK = [ROOT/'tests'/'test_files.py', ROOT/'tests'/'test_datasets.py', '-k', 'not spoilt_files and not kills and not two_writers and not memory']
 START, STOP = '<!-- matrix -->', '<!-- /matrix -->'
 
 IMPORTS = '''

@@ -13,6 +13,7 @@ from mnist_sgd.cli import MODEL, main
 from mnist_sgd.data import load_mnist
 from mnist_sgd.idx import idx_bytes
 from mnist_sgd.recipes import Facts, load_model
+from quick import slow
 
 
 @pytest.fixture(scope='module')
@@ -55,7 +56,7 @@ def train_and_read(tmp_path, capsys, held, *words, model='simple_net', epochs=8)
     return said, told, right
 
 
-@pytest.mark.parametrize('form', [mnist, dark, filled, both, large])
+@pytest.mark.parametrize('form', [mnist, both, large, slow(dark), slow(filled)])
 def test_its_own_test_files_are_read_as_well_as_in_training(tmp_path, capsys, digits, form):
     x, y = digits
     held = as_folders(tmp_path/'set', form(x), [str(int(v)) for v in y])
@@ -105,7 +106,7 @@ def emnist(at, parts):
         (at/split).rmdir()
 
 
-@pytest.mark.parametrize('layout', [idx, idx_gz, torchvision, csv, npz, emnist])
+@pytest.mark.parametrize('layout', [idx, csv, npz, emnist, slow(idx_gz), slow(torchvision)])
 def test_each_layout_is_trained_on_and_its_own_test_images_are_read(tmp_path, capsys, digits, layout):
     x, y = digits[0].numpy(), digits[1].numpy().astype(np.uint8)
     layout(tmp_path/'set', [(x[:1500], y[:1500]), (x[1500:1700], y[1500:1700])])
