@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mnist_sgd.cli import MODEL, build_model
+from mnist_sgd.cli import MODEL, build_model, main
 from mnist_sgd.demo import PAGE_FILES, page_folder, page_server
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -138,17 +138,20 @@ def other(file): shutil.copy(file.parent.parent/'cnn'/MODEL, file)
 
 @pytest.mark.parametrize('spoil, part', [(cut, 'is no safetensors file'), (lies, 'this model'),
                                          (other, 'holds another model than simple_net')])
-def test_broken_weights_get_one_line_and_no_page(saved, spoil, part):
+def test_broken_weights_get_one_line_and_no_page(saved, monkeypatch, capsys, spoil, part):
     spoil(saved/'mnist_sgd_out'/'simple_net'/MODEL)
-    done = run('--export', 'page', cwd=saved)
-    assert done.returncode == 2 and done.stderr.count('\n') == 1 and part in done.stderr, done.stderr
+    monkeypatch.chdir(saved)
+    assert main(['demo', '--export', 'page']) == 2
+    err = capsys.readouterr().err
+    assert err.count('\n') == 1 and part in err, err
     assert not (saved/'page').exists()
 
 
-def test_a_folder_of_other_things_is_left_alone_and_nothing_trained(tmp_path):
+def test_a_folder_of_other_things_is_left_alone_and_nothing_trained(tmp_path, monkeypatch, capsys):
     (tmp_path/'notes.txt').write_text('mine')
-    done = run('--export', '.', cwd=tmp_path)
-    assert done.returncode == 2 and 'holds notes.txt, which is no part of a page' in done.stderr
+    monkeypatch.chdir(tmp_path)
+    assert main(['demo', '--export', '.']) == 2
+    assert 'holds notes.txt, which is no part of a page' in capsys.readouterr().err
     assert os.listdir(tmp_path) == ['notes.txt']
 
 
