@@ -1,5 +1,5 @@
 """The house around the notebooks: metadata, and the checks of .ci, which have to go red when something is wrong."""
-import importlib.util, json, re, shutil, subprocess, sys
+import ast, importlib.util, json, re, shutil, subprocess, sys
 from configparser import ConfigParser
 from importlib import metadata
 from pathlib import Path
@@ -330,3 +330,20 @@ def test_colab_refuses_a_package_that_the_wheel_did_not_bring(tmp_path):
 def test_colab_refuses_a_set_up_cell_that_installs_something_else(tmp_path):
     with pytest.raises(ValueError, match='installs 0 times, wanted once'):
         played_on_colab(tmp_path/'a.ipynb', SET_UP.replace('git+https', 'git+ssh'))
+
+
+# the quick run
+
+SLOW = {'test_elastic_restart_goes_on_by_itself', 'test_a_full_run_on_two_ranks_is_as_good_as_on_one'}   # each says beside it which quick test covers it
+
+
+def test_no_test_is_slow_as_a_whole_but_those_that_are_named():
+    "Cases of a test may be slow (`slow`, `one_of_each` in quick.py); what is tried once belongs to the command that readers run."
+    whole, asked = set(), ast.parse('pytest.mark.slow', mode='eval').body
+    for path in sorted((ROOT/'tests').glob('*.py')):
+        tree = ast.parse(path.read_text(encoding='utf-8'))
+        marks = [node for node in ast.walk(tree) if ast.dump(node) == ast.dump(asked)]
+        tests = [node for node in tree.body if isinstance(node, ast.FunctionDef) for d in node.decorator_list if ast.dump(d) == ast.dump(asked)]
+        assert len(marks) == len(tests) or path.stem == 'quick', f'{path.name}: use slow() of quick.py'
+        whole |= {node.name for node in tests}
+    assert whole == SLOW
