@@ -132,7 +132,7 @@ SOONER = [  # (what changes, to what)
     ('images read without a sure answer are read again, moved by a pixel', dict(sure=.8)),
     ('three quarters of the images, each once', dict(share=.75))]
 FEWER = [
-    ('`simple_cnn` as this chapter trains it, six epochs', dict(epochs=6)),
+    ('`simple_cnn` as this chapter trains it, six epochs', dict(epochs=6, threads=1)),
     ('the net of the ladder above, with no hidden units', dict(model=straight)),
     ('the largest of 2×2 answers at the end too', dict(model=partial(pooled_twice, 16, 32))),
     ('half as many channels, 8 and 16', dict(model=partial(pooled_twice, 8, 16))),
@@ -260,17 +260,20 @@ def apart(before, after, digits=2):
 
 def table(name, runs):
     "A ladder's rows, or the tries', each beside the step before, or beside the last rung."
-    lines = ['| what changes | multiply-adds | weights | epochs of the loop | against the step before | accuracy, % | against the step before | seeds |',
-             '|---|---|---|---|---|---|---|---|']
+    columns = 'what changes, multiply-adds, weights, epochs of the loop, against the step before, accuracy in %, against the step before, seeds'.split(', ')
+    if name == 'fewer': columns[3:5] = []                # its seconds are of no interest: it may run beside other work
+    lines = [f'| {" | ".join(columns)} |', '|'.join(['', *('---' for _ in columns), ''])]
     if name == 'tries': lines[0] = lines[0].replace('the step before', 'the last rung')
     before = runs.get('last')
     for what, recipe in rungs(name):
-        if not (found := runs.get(what)): lines.append(f'| {what} | | | not run here | | | | |'); continue
+        if not (found := runs.get(what)): lines.append(f'| {what}, not run here {"| "*len(columns)}'.strip()); continue
         (loops, accs), model = [[r[k]*(1 if k == 1 else 100) for r in found] for k in (1, 2)], recipe['model']()
         told = ['', '']
         if before: told = [apart(b, a) for b, a in zip(before, (loops, accs))]
-        lines.append(f'| {what} | {multiply_adds(model):,} | {sum(p.numel() for p in model.parameters()):,} | {mean_sd(loops, 2)} | {told[0]} | '
-                     f'{mean_sd(accs, 2)} | {told[1]} | {len(found)} |')
+        cells = [what, f'{multiply_adds(model):,}', f'{sum(p.numel() for p in model.parameters()):,}', mean_sd(loops, 2), told[0],
+                 mean_sd(accs, 2), told[1], str(len(found))]
+        if name == 'fewer': cells[3:5] = []
+        lines.append(f'| {" | ".join(cells)} |')
         if name != 'tries': before = loops, accs
     return lines
 
