@@ -57,6 +57,6 @@ def predict_shifted(
     probs = predict(x).softmax(1)
     unsure = (probs.max(1).values < check_number('sure', sure, most=1)).nonzero()[:, 0]
     if len(unsure):
-        moved = [shift_images(x[unsure], *by) for by in ((-1, 0), (1, 0), (0, -1), (0, 1))]
+        moved = [shift_images(x[unsure.to(x.device)], *by) for by in ((-1, 0), (1, 0), (0, -1), (0, 1))]
         probs[unsure] = torch.stack([probs[unsure], *[predict(xb).softmax(1) for xb in moved]]).mean(0)
     return probs
