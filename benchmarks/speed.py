@@ -6,7 +6,7 @@
     python benchmarks/speed.py --readme           write the tables of speed.json into README.md beside it (no work is run)
 
 A, B, C train; D loads, E imports, F trains to 97, 98 and 99 % in fresh processes, G grows rows, batches and hidden
-units. Peers take turns within each round; a ratio is taken within a round, and the median of the rounds is told with
+units, H is what one waits for. With no letter the ladders of ladder.py are climbed too. Peers take turns within each round; a ratio is taken within a round, and the median of the rounds is told with
 the lowest and highest.
 A peer that is not installed is left out with a word: `pip install -e '.[bench]'` brings them all.
 """
@@ -15,11 +15,11 @@ from datetime import date
 from importlib import metadata
 from pathlib import Path
 
-import readme
+import ladder, readme
 
 ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT/'benchmarks'/'speed.json'
-WORKS = 'ABCDEFG'
+WORKS = 'ABCDEFGH'
 os.environ.update(PYTHONWARNINGS='ignore', TQDM_MININTERVAL='0.1')
 
 
@@ -117,7 +117,8 @@ def run(letter, rounds):
     elif letter == 'D': part = load_work(rounds)
     elif letter == 'E': part = import_work(rounds)
     elif letter == 'F': import to_accuracy; part = to_accuracy.run(quiet)
-    else: import growth; part = growth.run(quiet)
+    elif letter == 'G': import growth; part = growth.run(quiet)
+    else: import waits; part = waits.run(rounds)
     threads = part.pop('threads', torch.get_num_threads())
     return dict(part, threads=threads, rounds=rounds, date=str(date.today()), machine=machine(), versions=versions())
 
@@ -183,12 +184,14 @@ def report(store):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('works', nargs='*', metavar='WORK', help='letters of A to G; default: all')
+    p.add_argument('works', nargs='*', metavar='WORK', help='letters of A to H; default: all, and the ladders')
     p.add_argument('--rounds', type=int, default=5)
     p.add_argument('--readme', action='store_true', help='only write the stored tables into benchmarks/README.md')
     p.add_argument('--no-store', action='store_true', help='print alone, leave benchmarks/speed.json as it is')
     args = p.parse_args()
-    if args.readme: return readme.write('speed', report(json.loads(STORE.read_text())))
+    if args.readme:
+        readme.write('speed', report(json.loads(STORE.read_text())))
+        return readme.write('ladder', ladder.report(json.loads(ladder.STORE.read_text())))
     if bad := [w for w in args.works if w not in list(WORKS)]: p.error(f'no work {bad[0]!r}: choose from {" ".join(WORKS)}')
     if args.rounds < 1: p.error(f'{args.rounds} rounds, wanted at least 1')
     import torch
@@ -200,6 +203,7 @@ def main():
         store[letter] = run(letter, args.rounds)
         print(*markdown(letter, store[letter]), '', sep='\n', flush=True)
         if not args.no_store: STORE.write_text(json.dumps(store, indent=1, sort_keys=True) + '\n')
+    if not args.works and not args.no_store: ladder.climb(list(ladder.LADDERS), 'cpu', {})
 
 
 if __name__ == '__main__': main()

@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 
 import mnist_sgd
-from mnist_sgd import data, demo, full_mnist, generalize, learner, linear_learner, own_digit, pixel_similarity, playground, sgd_basics, simple_net
+from mnist_sgd import cnn, data, demo, full_mnist, generalize, learner, linear_learner, own_digit, pixel_similarity, playground, sgd_basics, simple_net
 from mnist_sgd.checkpoints import Checkpoint
 from mnist_sgd.processes import ShardLearner, ShardLoader, gather, read_rows, shard
 from mnist_sgd.scaling import HandNet, Mixed
@@ -206,6 +206,10 @@ ROWS = {    # name: a call with what is on the GPU; a tensor that it gives back 
     'plot_confusion_matrix': lambda _: full_mnist.plot_confusion_matrix(full_mnist.confusion_matrix(logits(), some()[1])),
     'top_losses': lambda _: full_mnist.top_losses(logits(), some()[1], 3)[0],
     'simple_cnn': lambda _: full_mnist.simple_cnn().to('cuda')(some()[0]),
+    'quick_cnn': lambda _: cnn.quick_cnn().to('cuda')(some()[0]),
+    'smooth_cross_entropy': lambda _: cnn.smooth_cross_entropy(logits(), some()[1]),
+    'predict_shifted': lambda _: ('CPU', cnn.predict_shifted(trained().predict, some()[0])),
+    'predict_shifted on a GPU': lambda _: cnn.predict_shifted(simple_net.simple_net().to('cuda').requires_grad_(False), some()[0]),
     'show_image': lambda _: data.show_image(squares()[0]), 'show_images': lambda _: data.show_images(squares()[:3]),
     'show_signed': lambda _: pixel_similarity.show_signed(squares()[0] - .5, label='weight'),
     'plot_net': lambda _: simple_net.plot_net(simple_net.simple_net().to('cuda'), squares()[0]),
