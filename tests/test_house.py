@@ -1,5 +1,5 @@
 """The house around the notebooks: metadata, and the checks of .ci, which have to go red when something is wrong."""
-import ast, importlib.util, json, re, shutil, subprocess, sys
+import ast, importlib.util, json, os, re, shutil, subprocess, sys
 from configparser import ConfigParser
 from importlib import metadata
 from pathlib import Path
@@ -78,6 +78,18 @@ def test_installed_metadata_is_that_of_settings():
 def test_plain_install_needs_no_fastai():
     names = {re.match(r'[\w-]+', r)[0] for r in SETTINGS['requirements'].split()}
     assert not names & {'fastai', 'fastcore', 'fastbook', 'nbdev', 'torchvision'}
+
+
+def test_the_course_runs_without_fastbook(tmp_path, monkeypatch, capfd):
+    "The cells that ask it say that it cannot be asked, those after them find what they need; no other cell names it."
+    cells = [(nb.stem, source) for nb in sorted((ROOT/'nbs').rglob('*.ipynb')) for c in json.loads(nb.read_text(encoding='utf-8'))['cells']
+             if c['cell_type'] == 'code' and ('fastbook' in (source := ''.join(c['source'])) or 'answer.returncode' in source)]
+    assert {stem for stem, _ in cells} == {'02_sgd_basics'} and len(cells) == 2
+    (tmp_path/'fastbook.py').write_text('raise ImportError("no fastbook for this Python")')
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path), prepend=os.pathsep)
+    names = {}
+    for _, source in cells: exec(source, names)
+    assert capfd.readouterr().out == 'fastbook cannot be asked here: ImportError: no fastbook for this Python\n'
 
 
 def test_version_is_the_same_everywhere():
