@@ -171,9 +171,16 @@ def multiply_adds(model):
 
 def can(recipe, device):
     "Why a recipe cannot run here, or nothing."
-    if recipe['model'] is not HalfPrecision: return ''
-    if device == 'cpu' and not torch.ops.mkldnn._is_mkldnn_bf16_supported(): return 'this processor has no bfloat16'
-    return ''
+    lacking = recipe['model'] is HalfPrecision and device == 'cpu' and not has_bfloat16()
+    return 'this processor has no bfloat16' if lacking else ''
+
+
+def has_bfloat16():
+    try: return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    except (AttributeError, RuntimeError): return False
+
+
+def cores(): return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def train(recipe, seed, x, y, vx, vy):
@@ -196,7 +203,7 @@ def train(recipe, seed, x, y, vx, vy):
 def threads(n):
     "As many threads, or as many as there are cores if these are fewer."
     before = torch.get_num_threads()
-    torch.set_num_threads(min(n, len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1))
+    torch.set_num_threads(min(n, cores()))
     try: yield
     finally: torch.set_num_threads(before)
 
@@ -232,7 +239,7 @@ def climb(names, device, store):
     for name in names:
         _, seeds, last = LADDERS[name]
         steps, runs = rungs(name), part.setdefault(name, {})
-        for what, recipe in steps:                       # the first call of a kind of layer prepares it
+        for _, recipe in steps:                          # the first call of a kind of layer prepares it
             if not can(recipe, device): train(recipe, 0, data[0][:600], data[1][:600], data[2][:600], data[3][:600])
         for seed in range(last):
             asked = [s for k, s in enumerate(steps) if (seed < seeds or k == len(steps) - 1) and len(runs.get(s[0], [])) <= seed]
@@ -266,7 +273,7 @@ def table(name, runs):
     if name == 'tries': lines[0] = lines[0].replace('the step before', 'the last rung')
     before = runs.get('last')
     for what, recipe in rungs(name):
-        if not (found := runs.get(what)): lines.append(f'| {what}, not run here {"| "*len(columns)}'.strip()); continue
+        if not (found := runs.get(what)): lines.append(f'| {what}, not run here {"| "*len(columns)}'.rstrip()); continue
         (loops, accs), model = [[r[k]*(1 if k == 1 else 100) for r in found] for k in (1, 2)], recipe['model']()
         told = ['', '']
         if before: told = [apart(b, a) for b, a in zip(before, (loops, accs))]
@@ -286,7 +293,7 @@ WORDS = {'sooner': '**As right, sooner.** Two threads; training, and reading the
 def report(store):
     "The tables of each device."
     lines = []
-    for device, part in store.items():
+    for part in store.values():
         lines += [f'{part["date"]}; {part.get("card", part["machine"])}; torch {part["versions"]["torch"]}. ± after a mean is the sd over seeds, '
                   'after a difference its standard error.', '']
         for name in LADDERS:
@@ -312,7 +319,7 @@ def main():
     names = args.ladders or list(LADDERS)
     if bad := [n for n in names if n not in LADDERS]: p.error(f'no ladder {bad[0]!r}: choose from {", ".join(LADDERS)}')
     if torch.device(args.device).type == 'cuda' and not torch.cuda.is_available(): p.error('0 GPUs are here, wanted 1: leave out --device')
-    if (os.cpu_count() or 1) < 2: print('this machine has 1 core: all run on 1 thread')
+    if cores() < 2: print('this machine has 1 core: all run on 1 thread')
     if args.held: return held_out(names)
     if args.anew:
         for n in names: store.get(args.device, {}).pop(n, None)

@@ -182,6 +182,20 @@ def report(store):
     return '\n'.join(lines).strip()
 
 
+def front(store, climbed):
+    "The lines of the README above: what matters of all tables."
+    ratio = {r['name']: r['ratio'] for r in store['A']['rows']}
+    soon, few = [climbed['cpu'][name][ladder.LADDERS[name][0][-1][0]] for name in ('sooner', 'fewer')]
+    seconds, epochs, accs = [[r[k] for r in soon] for k in range(3)]
+    weights = sum(p.numel() for p in ladder.rungs('fewer')[-1][1]['model']().parameters())
+    return '\n'.join([
+        f'- On two cores, {ladder.mean_sd(accs)} of the test images after {statistics.median(seconds):.1f} seconds of training and reading, '
+        f'{statistics.median(epochs):.1f} epochs of a loop by hand',
+        f'  over `simple_net` ({len(soon)} seeds); and {ladder.mean_sd([r[2] for r in few])} with {weights:,} weights ({len(few)} seeds).',
+        f'- An epoch of `simple_net` takes our `Learner` {ratio["ours"]:.2f} of the time of that loop, PyTorch\'s loader and optimizer '
+        f'{ratio["torch loop"]:.1f}, fastai {ratio["fastai as in the book"]:.1f}.'])
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('works', nargs='*', metavar='WORK', help='letters of A to H; default: all, and the ladders')
@@ -190,8 +204,10 @@ def main():
     p.add_argument('--no-store', action='store_true', help='print alone, leave benchmarks/speed.json as it is')
     args = p.parse_args()
     if args.readme:
-        readme.write('speed', report(json.loads(STORE.read_text())))
-        return readme.write('ladder', ladder.report(json.loads(ladder.STORE.read_text())))
+        store, climbed = [json.loads(file.read_text()) for file in (STORE, ladder.STORE)]
+        readme.write('speed', report(store))
+        readme.write('ladder', ladder.report(climbed))
+        return readme.write('speed', front(store, climbed), readme.FRONT)
     if bad := [w for w in args.works if w not in list(WORKS)]: p.error(f'no work {bad[0]!r}: choose from {" ".join(WORKS)}')
     if args.rounds < 1: p.error(f'{args.rounds} rounds, wanted at least 1')
     import torch
