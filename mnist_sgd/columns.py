@@ -66,11 +66,11 @@ class Columns:
     def take(self,
              rows): # a slice, or row numbers int64 (bs,)
         "Give a batch: the rows of each column, a tuple where items are tuples."
-        batch = tuple(self._take(column, rows) for column in self.columns)
+        if isinstance(rows, slice): batch = tuple([column[rows] for column in self.columns])
+        else: batch = tuple([self._take(column, rows) for column in self.columns])
         return batch if self.paired else batch[0]
 
     def _take(self, column, rows):
-        if isinstance(rows, slice): return column[rows]
         if isinstance(column, torch.Tensor): return column.index_select(0, rows.to(column.device))
         return tuple(column[i] for i in rows.tolist())
 

@@ -91,7 +91,7 @@ class Recorder:
     def start(self, names):
         "Begin a new record with the given column names."
         self.metric_names, self.values, self.lrs, self.iters = names, [], [], []
-        self._new, self._losses, self._avg = [], [], 0.
+        self._new, self._averages, self._losses, self._avg = [], [], [], 0.
 
     def after_batch(self, loss, lr):
         "Take in the loss of one batch."
@@ -103,19 +103,21 @@ class Recorder:
     def losses(self):
         "The running average after each batch, 0-dimensional tensors."
         self._catch_up()
+        self._losses += torch.tensor(self._averages).unbind()
+        self._averages.clear()
         return self._losses
 
     def _catch_up(self):
-        averages = []
         for loss in torch.stack(self._new).tolist() if self._new else ():
             self._avg = self.beta*self._avg + (1 - self.beta)*loss
-            averages.append(self._avg/(1 - self.beta**(len(self._losses) + len(averages) + 1)))
-        self._losses += torch.tensor(averages).unbind()
+            self._averages.append(self._avg/(1 - self.beta**(len(self._losses) + len(self._averages) + 1)))
         self._new.clear()
 
     def after_epoch(self, measured):
         "Add a row: training loss so far, validation loss, metrics."
-        self.values.append([float(self.losses[-1]), *measured])
+        self._catch_up()
+        average = self._averages[-1] if self._averages else self._losses[-1]
+        self.values.append([float(torch.as_tensor(average)), *measured])
         self.iters.append(len(self.lrs))
 
     def plot_loss(self,

@@ -90,13 +90,15 @@ class BasicOptim:
 
     def step(self):
         "Move each parameter against its gradient; raises `ValueError` if there is no gradient at all."
-        grads = [p.grad for p in self.params]
-        if all(g is None for g in grads):
-            raise ValueError(f'0 of {len(grads)} parameters have a gradient: call backward() before step(), and give '
-                             'the optimizer the parameters of the model that is trained')
+        moved = 0
         with torch.no_grad():
-            for p, g in zip(self.params, grads):
-                if g is not None: p.sub_(g, alpha=self.lr)   # p -= lr*g, with no tensor between
+            for p in self.params:
+                if p.grad is None: continue
+                p.sub_(p.grad, alpha=self.lr)   # p -= lr*p.grad, with no tensor between
+                moved += 1
+        if not moved:
+            raise ValueError(f'0 of {len(self.params)} parameters have a gradient: call backward() before step(), and '
+                             'give the optimizer the parameters of the model that is trained')
 
     def zero_grad(self):
         "Forget the gradients."
