@@ -103,8 +103,7 @@ class Recorder:
     def losses(self):
         "The running average after each batch, 0-dimensional tensors."
         self._catch_up()
-        self._losses += torch.tensor(self._averages).unbind()
-        self._averages.clear()
+        self._losses += torch.tensor(self._averages).unbind(); self._averages.clear()
         return self._losses
 
     def _catch_up(self):
@@ -116,8 +115,7 @@ class Recorder:
     def after_epoch(self, measured):
         "Add a row: training loss so far, validation loss, metrics."
         self._catch_up()
-        average = self._averages[-1] if self._averages else self._losses[-1]
-        self.values.append([float(torch.as_tensor(average)), *measured])
+        self.values.append([float(torch.tensor(self._avg/(1 - self.beta**len(self.lrs)))), *measured])
         self.iters.append(len(self.lrs))
 
     def plot_loss(self,
