@@ -110,7 +110,7 @@ def has(name):
     return True
 
 
-def run(letter, rounds):
+def run(letter, rounds, store):
     "One work's part of the store."
     import torch
     if letter in 'ABC': part = train_work(letter, rounds)
@@ -118,7 +118,7 @@ def run(letter, rounds):
     elif letter == 'E': part = import_work(rounds)
     elif letter == 'F': import to_accuracy; part = to_accuracy.run(quiet)
     elif letter == 'G': import growth; part = growth.run(quiet)
-    else: import waits; part = waits.run(rounds)
+    else: import waits; part = waits.run(rounds, store.get('H', {}))
     threads = part.pop('threads', torch.get_num_threads())
     return dict(part, threads=threads, rounds=rounds, date=str(date.today()), machine=machine(), versions=versions())
 
@@ -136,7 +136,7 @@ def versions():
 
 def markdown(letter, part):
     "One work as a table for benchmarks/README.md."
-    run = f'{part["threads"]} thread{"s"[:part["threads"] > 1]}; {part.get("machine", "")}'
+    run = f'{part["date"]}; {part["threads"]} thread{"s"[:part["threads"] > 1]}; {part.get("machine", "")}'
     if 'text' in part: return [f'**{letter}. {part["what"]}** ({run})', '', *part['text']]
     head = f'**{letter}. {part["what"]}** ({run}; {part["rounds"]} rounds)'
     lines, found = [head], [(words, [r for r in part['rows'] if kind(r['name']) == words]) for words in KINDS]
@@ -180,7 +180,7 @@ def report(store):
     "All tables, with machine, date and versions, as benchmarks/README.md shows them."
     first = next(iter(store.values()))
     said = ', '.join(f'{k} {v}' for k, v in first['versions'].items())
-    lines = [f'{first["date"]}; {said}. The cores are those that a run was allowed to use. Accuracies stand in F alone: in A to C each '
+    lines = [f'{said}. The cores are those that a run was allowed to use. Accuracies stand in F alone: in A to C each '
              'peer trained from one seed, to be timed, and one seed says little.', '']
     for letter in sorted(store): lines += [*markdown(letter, store[letter]), '']
     return '\n'.join(lines).strip()
@@ -220,7 +220,7 @@ def main():
     store = json.loads(STORE.read_text()) if STORE.exists() else {}
     for letter in args.works or WORKS:
         print(f'{letter} …', file=sys.stderr, flush=True)
-        store[letter] = run(letter, args.rounds)
+        store[letter] = run(letter, args.rounds, store)
         print(*markdown(letter, store[letter]), '', sep='\n', flush=True)
         if not args.no_store: STORE.write_text(json.dumps(store, indent=1, sort_keys=True) + '\n')
     if not args.works and not args.no_store: ladder.climb(list(ladder.LADDERS), 'cpu', {})

@@ -77,7 +77,7 @@ def test_no_room_for_the_largest_size_is_said_and_the_rest_goes_on(monkeypatch, 
 def test_one_core_is_said(monkeypatch, capsys):
     monkeypatch.setattr(sys, 'argv', ['speed.py', 'A', '--no-store', '--rounds', '1'])
     monkeypatch.setattr(speed.os, 'cpu_count', lambda: 1)
-    monkeypatch.setattr(speed, 'run', lambda letter, rounds: dict(what='nothing', text=['-'], threads=1))
+    monkeypatch.setattr(speed, 'run', lambda letter, rounds, store: dict(what='nothing', text=['-'], threads=1, date='today'))
     speed.main()
     assert 'this machine has 1 core' in capsys.readouterr().out
 
