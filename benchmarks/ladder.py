@@ -130,7 +130,8 @@ SOONER = [  # (what changes, to what)
     ('a rate up to 0.5, not 0.1', dict(lr=.5)),
     ('the rate rises for 0.4 of the run, not 0.25', dict(pct_start=.4)),
     ('images read without a sure answer are read again, moved by a pixel', dict(sure=.8)),
-    ('three quarters of the images, each once', dict(share=.75))]
+    ('three quarters of the images, each once', dict(share=.75)),
+    ('batches of 96, not 128', dict(bs=96))]
 FEWER = [
     ('`simple_cnn` as this chapter trains it, six epochs', dict(epochs=6, threads=1)),
     ('the net of the ladder above, with no hidden units', dict(model=straight)),
@@ -142,7 +143,7 @@ FEWER = [
 TRIES = [  # one change of the first ladder's last rung: a rung taken back, to see what it is worth there; then what was kept out
     ('the last rung without smooth labels', dict(smooth=0.)), ('with a rate up to 0.1', dict(lr=.1)),
     ('with a rate that rises for 0.25 of the run', dict(pct_start=.25)), ('with nothing read again', dict(sure=0.)),
-    ('bfloat16', dict(model=HalfPrecision)), ('batches of 64', dict(bs=64)), ('batches of 256', dict(bs=256)),
+    ('bfloat16', dict(model=HalfPrecision)), ('batches of 64', dict(bs=64)), ('batches of 256, at twice the rate', dict(bs=256, lr=1.)),
     ('channels not last', dict(model=lambda: quick_cnn().to(memory_format=torch.contiguous_format))),
     ('GELU for ReLU', dict(model=partial(soft, nn.GELU))), ('SiLU for ReLU', dict(model=partial(soft, nn.SiLU))),
     ('first windows that are fixed, the main directions of patches', dict(model=fixed_windows)),
