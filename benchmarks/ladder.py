@@ -260,11 +260,14 @@ def climb(names, device, store):
             print(f'{name}: round {seed + 1} of {last}', flush=True)
 
 
-def mean_sd(values, digits=4): return f'{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}'
+def mean_sd(values, digits=4):
+    sd = f' ± {statistics.stdev(values):.{digits}f}' if len(values) > 1 else ''     # an interrupted run may have one seed
+    return f'{statistics.mean(values):.{digits}f}{sd}'
 
 
 def apart(before, after, digits=2):
     "The difference of two means with its standard error."
+    if min(len(before), len(after)) < 2: return f'{statistics.mean(after) - statistics.mean(before):+.{digits}f}'
     error = (statistics.variance(before)/len(before) + statistics.variance(after)/len(after))**.5
     return f'{statistics.mean(after) - statistics.mean(before):+.{digits}f} ± {error:.{digits}f}'
 

@@ -6,7 +6,8 @@
     python benchmarks/speed.py --readme           write the tables of speed.json into README.md beside it (no work is run)
 
 A, B, C train; D loads, E imports, F trains to 97, 98 and 99 % in fresh processes, G grows rows, batches and hidden
-units, H is what one waits for. With no letter the ladders of ladder.py are climbed too. Peers take turns within each round; a ratio is taken within a round, and the median of the rounds is told with
+units, H is what one waits for. With no letter the ladders of ladder.py are climbed too.
+Peers take turns within each round; a ratio is taken within a round, and the median of the rounds is told with
 the lowest and highest.
 A peer that is not installed is left out with a word: `pip install -e '.[bench]'` brings them all.
 """
@@ -224,7 +225,9 @@ def main():
         store[letter] = run(letter, args.rounds, store)
         print(*markdown(letter, store[letter]), '', sep='\n', flush=True)
         if not args.no_store: STORE.write_text(json.dumps(store, indent=1, sort_keys=True) + '\n')
-    if not args.works and not args.no_store: ladder.climb(list(ladder.LADDERS), 'cpu', {})
+    if not args.works and not args.no_store:
+        kept = json.loads(ladder.STORE.read_text()) if ladder.STORE.exists() else {}
+        ladder.climb(list(ladder.LADDERS), 'cpu', {device: part for device, part in kept.items() if device != 'cpu'})
 
 
 if __name__ == '__main__': main()
