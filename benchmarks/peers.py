@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader as TorchLoader, TensorDataset
 
 from mnist_sgd.data import load_mnist
 from mnist_sgd.full_mnist import accuracy, cross_entropy, log_softmax, simple_cnn
-from mnist_sgd.learner import DataLoader, DataLoaders, Learner
+from mnist_sgd.learner import SGD, DataLoader, DataLoaders, Learner
 from mnist_sgd.linear_learner import batch_accuracy, mnist_loss
 from mnist_sgd.simple_net import simple_net
 
@@ -42,9 +42,9 @@ class Work:
         if not hasattr(self, '_pairs'): self._pairs = list(zip(self.x, self.y)), list(zip(self.vx, self.vy))
         return self._pairs
 
-    def measure(self, model):
+    def measure(self, model, bs=10**9):
         model.eval()
-        with torch.no_grad(): acc = self.metric(model(self.vx), self.vy)
+        with torch.no_grad(): acc = self.metric(torch.cat([model(xb) for xb in self.vx.split(bs)]), self.vy)
         model.train()
         return float(acc)
 
@@ -56,9 +56,9 @@ def timed(work, fit):
     return (time.perf_counter() - start)/work.epochs, float(acc)
 
 
-def hand(w, gather=lambda t, rows: t[rows], step=None, loss=None, threads=1):
+def hand(w, gather=lambda t, rows: t[rows], step=None, loss=None, threads=1, measure=None):
     "Loop over tensor slices, written by hand; the others are measured against it."
-    model, loss = w.seed(), loss or w.loss
+    model, loss, measure = w.seed(), loss or w.loss, measure or w.measure
     params = list(model.parameters())
     def plain_step(p): p -= p.grad*w.lr
     step = step or plain_step
@@ -73,7 +73,7 @@ def hand(w, gather=lambda t, rows: t[rows], step=None, loss=None, threads=1):
                     for p in params:
                         step(p)
                         p.grad = None
-            acc = w.measure(model)
+            acc = measure(model)
         return acc
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -89,10 +89,20 @@ def chained(preds, targs):
     return -log_softmax(preds).gather(1, targs[:, None]).mean()
 
 
+def distance(preds, targs):
+    "Our two-class loss without its check of the labels."
+    return (torch.sigmoid(preds) - targs).abs().mean()
+
+
 def hand_with_a_loss_of_many_operations(w): return hand(w, loss=chained)
 def hand_with_index_select(w): return hand(w, select)
 def hand_with_index_select_and_a_step_of_one_operation(w): return hand(w, select, lambda p: p.sub_(p.grad, alpha=w.lr))
 def hand_on_two_threads(w): return hand(w, threads=2)
+def hand_with_a_step_of_one_operation(w): return hand(w, step=lambda p: p.sub_(p.grad, alpha=w.lr))
+def hand_with_the_distance_as_loss(w): return hand(w, loss=distance)
+def hand_with_our_loss_and_its_check(w): return hand(w, loss=w.own_loss)
+def hand_without_measuring(w): return hand(w, measure=lambda model: 0.)
+def hand_measuring_2048_at_a_time(w): return hand(w, measure=lambda model: w.measure(model, 2048))
 
 
 def _in_turn(w):
@@ -143,16 +153,34 @@ def tried_torch_compile(w):
     return _tried(w, prepare=compiled, foreach=False)
 
 
-def ours(w):
+def ours(w, loss=None, opt_func=SGD, verbose=True, prepare=lambda learn: None):
     "This package's Learner, with metric, bar and table, as the notebooks call it."
     model = w.seed()
     train, valid = w.tensors()
     dls = DataLoaders(DataLoader(train, bs=w.bs, shuffle=w.shuffle), DataLoader(valid, bs=2048))
-    learn = Learner(dls, model, w.own_loss, metrics=w.own_metric)
+    learn = Learner(dls, model, loss or w.own_loss, opt_func, metrics=w.own_metric, verbose=verbose)
+    prepare(learn)
     def fit():
         learn.fit(w.epochs, w.lr)
         return learn.recorder.values[-1][2]
     return timed(w, fit)
+
+
+class OfTwo(SGD):
+    "The step as the loop by hand takes it: a product, then a difference."
+    def step(self):
+        with torch.no_grad():
+            for p in self.params: p -= p.grad*self.lr
+
+
+def _forgetful(learn): learn.recorder.after_batch = lambda loss, lr: learn.recorder.lrs.append(lr)
+def _unmeasured(learn): learn.validate = lambda: [0., 0.]
+def ours_with_the_loss_of_the_book(w): return ours(w, w.loss)
+def ours_with_no_check_of_labels(w): return ours(w, distance)
+def ours_with_a_step_of_two_operations(w): return ours(w, opt_func=OfTwo)
+def ours_with_no_record_of_losses(w): return ours(w, prepare=_forgetful)
+def ours_without_bar_and_lines(w): return ours(w, verbose=False)
+def ours_without_measuring(w): return ours(w, prepare=_unmeasured)
 
 
 def by_hand_in_buffers(w):
@@ -318,8 +346,13 @@ VARIANTS = [hand_with_a_loss_of_many_operations, hand_with_index_select,
             tried_a_whole_epoch_gathered_at_once, tried_pictures_kept_as_bytes, tried_torch_compile]
 if len(os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else range(os.cpu_count() or 1)) > 1:
     VARIANTS.append(hand_on_two_threads)
-PEERS = {'A': (work_a, [hand, *VARIANTS, ours, by_hand_in_buffers, scikit_learn, torch_loop, skorch, fastai_as_in_the_book,
-                        lightning, keras, fastai_over_tensors]),
-         'B': (work_b, [hand, ours, scikit_learn, torch_loop, skorch, fastai_as_in_the_book, lightning, keras,
+PEERS = {'A': (work_a, [hand, *VARIANTS, hand_without_measuring, ours, ours_with_the_loss_of_the_book,
+                        ours_with_no_record_of_losses, ours_without_bar_and_lines, ours_without_measuring, by_hand_in_buffers,
+                        scikit_learn, torch_loop, skorch, fastai_as_in_the_book, lightning, keras, fastai_over_tensors]),
+         'B': (work_b, [hand, hand_with_a_step_of_one_operation, hand_with_the_distance_as_loss, hand_with_our_loss_and_its_check,
+                        hand_without_measuring, ours, ours_with_the_loss_of_the_book, ours_with_no_check_of_labels,
+                        ours_with_a_step_of_two_operations, ours_with_no_record_of_losses, ours_without_bar_and_lines,
+                        ours_without_measuring, scikit_learn, torch_loop, skorch, fastai_as_in_the_book, lightning, keras,
                         fastai_over_tensors]),
-         'C': (work_c, [hand, ours, torch_loop, fastai_as_in_the_book])}
+         'C': (work_c, [hand, hand_measuring_2048_at_a_time, hand_without_measuring, ours, ours_without_measuring, torch_loop,
+                        fastai_as_in_the_book])}

@@ -60,7 +60,7 @@ def batch_accuracy(
 ) -> torch.Tensor: # scalar in [0,1], the share of right answers
     "Measure how often predictions are right; raises `ValueError` if they do not fit the labels, or are no numbers."
     _check(preds, targs)
-    right = torch.where(targs == 1, preds > 0, preds <= 0).float().mean()
+    right = ((preds > 0) == targs).float().mean()
     if not torch.isfinite(preds).all():
         raise ValueError(f'{int((~torch.isfinite(preds)).sum())} of {preds.numel()} preds are NaN or infinite, wanted '
                          '0: no such answer is right; a smaller learning rate may help')

@@ -22,19 +22,20 @@ class Table:
             try: total = epochs*len(learn.dls.train)
             except TypeError: total = None
             self.bar = tqdm(total=total, desc='fit', leave=False, disable=bool(os.environ.get('TQDM_DISABLE')))
+        self.step = (lambda: None) if self.bar is None else self.bar.update     # called after each batch
         self.write(['epoch', *learn.recorder.metric_names])
 
     def __enter__(self): return self
     def __exit__(self, *error):
         if self.bar is not None: self.bar.close()
 
-    def step(self):
-        "One batch more."
-        if self.bar is not None: self.bar.update()
-
     def write(self, cells):
         "A line of texts, under each other."
-        if self.bar is not None: self.bar.write(' '.join(f'{c:<14}' for c in cells).rstrip())
+        if self.bar is None: return
+        line = ' '.join(f'{c:<14}' for c in cells).rstrip()
+        if self.bar.pos: return self.bar.write(line)             # other bars stand above: all are drawn again
+        self.bar.clear()                                         # drawn again after a next batch, ten times a second at most
+        print(line)
 
     def row(self, epoch, values):
         "The line of an epoch."

@@ -40,11 +40,34 @@ def test_ours_and_the_loop_by_hand_end_in_the_same_weights(make):
     assert_close(*[torch.cat([p.flatten() for p in m.parameters()]) for m in models], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize('peer', [p for p in peers.PEERS['A'][1] if p.__name__.startswith('hand_') or p is peers.by_hand_in_buffers],
-                         ids=lambda p: p.__name__)
-def test_every_way_by_hand_trains_alike(peer):
-    work = small(peers.work_a())
-    assert peer(work)[1] == pytest.approx(peers.hand(work)[1], abs=.0021)     # one picture of 500
+CHANGED = [(letter, p) for letter in 'AB' for p in peers.PEERS[letter][1]
+           if p.__name__.startswith(('hand_', 'ours_', 'by_hand')) and not p.__name__.endswith('without_measuring')]
+
+
+@pytest.mark.parametrize('letter, peer', CHANGED, ids=[f'{letter}-{p.__name__}' for letter, p in CHANGED])
+def test_with_one_thing_changed_it_trains_alike(letter, peer):
+    work = small(peers.PEERS[letter][0]())
+    if peer.__name__.startswith('ours_'): work.shuffle = False                # a Learner draws another order from the same seed
+    with speed.quiet(): (_, wanted), (_, got) = peers.hand(work), peer(work)
+    assert got == pytest.approx(wanted, abs=.0021)                            # one picture of 500
+
+
+def test_a_changed_row_changes_what_its_name_says(monkeypatch):
+    work, seen = small(peers.work_b()), []
+    def learner(make):
+        monkeypatch.setattr(peers, 'Learner', lambda *args, **kw: seen.append(peers_learner(*args, **kw)) or seen[-1])
+        with speed.quiet(): return make(work)[1], seen[-1]
+    peers_learner = peers.Learner
+    assert len(learner(peers.ours)[1].recorder.losses) == 8
+    assert len(learner(peers.ours_with_no_record_of_losses)[1].recorder.losses) == 0
+    assert not learner(peers.ours_without_bar_and_lines)[1].verbose
+    assert isinstance(learner(peers.ours_with_a_step_of_two_operations)[1].opt, peers.OfTwo)
+    assert learner(peers.ours_with_the_loss_of_the_book)[1].loss_func is work.loss
+    assert learner(peers.ours_with_no_check_of_labels)[1].loss_func is peers.distance
+    assert learner(peers.ours_without_measuring)[0] == peers.hand_without_measuring(work)[1] == 0
+    wrong = torch.full((3, 1), .5)
+    with pytest.raises(ValueError, match='0 and 1 alone'): work.own_loss(torch.zeros(3, 1), wrong)
+    peers.distance(torch.zeros(3, 1), wrong)
 
 
 def test_ratios_are_taken_within_a_round():
